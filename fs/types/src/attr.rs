@@ -1,0 +1,72 @@
+//! Attributes of inodes and of filesystems.
+
+use serde::{Deserialize, Serialize};
+
+use crate::{InodeId, Timestamp};
+
+/// What an inode is.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
+pub enum FileKind {
+    /// A regular file.
+    Regular,
+    /// A directory.
+    Directory,
+    /// A symbolic link.
+    Symlink,
+    /// A named pipe.
+    Fifo,
+    /// A socket's name.
+    Socket,
+    /// A character device.
+    CharDevice,
+    /// A block device.
+    BlockDevice,
+}
+
+/// The attributes of an inode, as `stat` shows them.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Attr {
+    /// The inode.
+    pub ino: InodeId,
+    /// What it is.
+    pub kind: FileKind,
+    /// Permission bits, 0o0000 to 0o7777; the kind is not among them.
+    pub mode: u16,
+    /// Hard links; for a directory 2 plus its subdirectories.
+    pub nlink: u32,
+    /// Owner.
+    pub uid: u32,
+    /// Owning group.
+    pub gid: u32,
+    /// Size in bytes; for a directory a figure that grows with its entries, for a symlink its target's length.
+    pub size: u64,
+    /// Bytes that extents other than holes cover.
+    pub allocated_bytes: u64,
+    /// Of those, the bytes that are only in a cold tier.
+    pub cold_bytes: u64,
+    /// Last access.
+    pub atime: Timestamp,
+    /// Last change of content.
+    pub mtime: Timestamp,
+    /// Last change of anything.
+    pub ctime: Timestamp,
+    /// Creation.
+    pub btime: Timestamp,
+    /// Device number, for devices.
+    pub rdev: u32,
+    /// Tells apart two files that had one inode number.
+    pub generation: u64,
+    /// Grows with every change of the inode: equal versions have equal attributes and content.
+    pub version: u64,
+}
+
+/// Space and inodes of a filesystem, as `df` shows them.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
+pub struct Statfs {
+    /// Bytes that files can have in all (parity already taken off).
+    pub total_bytes: u64,
+    /// Of those, bytes still free.
+    pub free_bytes: u64,
+    /// Inodes in use.
+    pub used_inodes: u64,
+}

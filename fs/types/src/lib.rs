@@ -1,0 +1,23 @@
+//! The words of Forebay: ids, epochs, byte ranges, extents, attributes, errors and limits.
+//!
+//! Job: one definition of every noun that crosses a room. Invariants: ids are newtypes and never mixed; every
+//! limit that another room enforces is named in [`limits`]. This crate knows no I/O, no clock and no codec.
+#![forbid(unsafe_code)]
+
+mod attr;
+mod cred;
+mod errno;
+mod extent;
+mod ids;
+pub mod limits;
+mod time;
+
+pub use attr::{Attr, FileKind, Statfs};
+pub use cred::Cred;
+pub use errno::Errno;
+pub use extent::{ByteRange, Extent, Location, ObjectRef, StripeRef};
+pub use ids::{
+    DriveId, Epoch, FsId, Geometry, HostId, InodeId, LifetimeClass, OpId, PgId, SessionId, ShardId, StripeId, TaskId,
+    TierId, Uuid,
+};
+pub use time::Timestamp;

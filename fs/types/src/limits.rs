@@ -1,0 +1,38 @@
+//! Every limit of the filesystem, in one place. A request that passes one is refused with an error that names it.
+
+/// Low bits of an inode number that name its metadata shard.
+pub const SHARD_BITS: u32 = 10;
+/// Most metadata shards a cluster can have.
+pub const MAX_SHARDS: u16 = 1 << SHARD_BITS;
+/// Longest file name, in bytes (POSIX `NAME_MAX`).
+pub const NAME_MAX: usize = 255;
+/// Longest symlink target, in bytes (Linux `PATH_MAX` less the terminating NUL).
+pub const SYMLINK_MAX: usize = 4095;
+/// Largest file, in bytes (2^63 - 1, the largest `off_t`).
+pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
+/// Most hard links of an inode.
+pub const LINK_MAX: u32 = 65_000;
+/// Longest extended attribute name, in bytes (Linux `XATTR_NAME_MAX`).
+pub const XATTR_NAME_MAX: usize = 255;
+/// Longest extended attribute value, in bytes (Linux `XATTR_SIZE_MAX`).
+pub const XATTR_VALUE_MAX: usize = 65_536;
+/// Longest list of an inode's extended attribute names, in bytes (Linux `XATTR_LIST_MAX`).
+pub const XATTR_LIST_MAX: usize = 65_536;
+/// Most supplementary groups of a caller (Linux `NGROUPS_MAX`).
+pub const GROUPS_MAX: usize = 65_536;
+/// Largest extent kept in the metadata record itself, in bytes.
+pub const INLINE_MAX: usize = 16 * 1024;
+/// Unit of checksums on drives and on the wire, in bytes: one CRC32C covers this much of a chunk.
+pub const BLOCK_BYTES: usize = 4096;
+/// Largest chunk, in bytes; a multiple of [`BLOCK_BYTES`].
+pub const CHUNK_MAX_BYTES: usize = 256 * 1024;
+/// Most extents one commit or one extent reply may carry.
+pub const EXTENTS_PER_MESSAGE: usize = 4096;
+/// Most directory entries one reply may carry.
+pub const DIRENTS_PER_REPLY: usize = 4096;
+/// Largest encoded body of a message, in bytes (payload not counted).
+pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
+/// Largest payload of a message, in bytes.
+pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024;
+/// Most stripes one allocation may ask for.
+pub const STRIPES_PER_ALLOCATION: u32 = 256;
