@@ -1,0 +1,286 @@
+//! Service *cluster*: everyone to a host, for the map, sessions, filesystems and tiers.
+//!
+//! Any host answers [`ClusterRequest::Identify`] and [`ClusterRequest::GetMap`]; the rest is for the host that serves
+//! shard 0, the cluster group's, and others answer [`ClusterError::NotHere`] naming it.
+
+use forebay_types::{DriveId, Epoch, FsId, Geometry, HostId, SessionId, TierId, Uuid};
+use serde::{Deserialize, Serialize};
+
+use crate::chunk::DriveStats;
+use crate::map::ClusterMap;
+
+/// What can be asked of the cluster service.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum ClusterRequest {
+    /// Who are you, and what drives have you?
+    Identify,
+    /// Give me the map if yours is newer than this.
+    GetMap {
+        /// Epoch the caller has; 0 for none.
+        newer_than: Epoch,
+    },
+    /// Become part of this new cluster (sent by `forebay cluster create` to every host; idempotent for one map).
+    Form {
+        /// The first map.
+        map: Box<ClusterMap>,
+        /// Which host of it the receiver is.
+        you: HostId,
+    },
+    /// A host is alive.
+    Heartbeat(Heartbeat),
+    /// Start a session for a client.
+    OpenSession {
+        /// The client's host name, for people.
+        client: String,
+        /// The filesystem it mounts.
+        fs: String,
+    },
+    /// A client is alive.
+    RenewSession {
+        /// Its session.
+        session: SessionId,
+    },
+    /// A client has finished.
+    CloseSession {
+        /// Its session.
+        session: SessionId,
+    },
+    /// Make a filesystem.
+    CreateFs {
+        /// Its name.
+        name: String,
+    },
+    /// Attach a cold tier to a filesystem.
+    AttachTier(AttachTier),
+    /// Take a cold tier off a filesystem that has no extent in it.
+    DetachTier {
+        /// The filesystem's name.
+        fs: String,
+        /// The tier's name.
+        name: String,
+    },
+    /// Credentials of a tier; only hosts may ask.
+    TierCredentials {
+        /// The tier.
+        tier: TierId,
+    },
+    /// Health of the cluster.
+    Status,
+}
+
+/// A host's sign of life.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Heartbeat {
+    /// The host.
+    pub host: HostId,
+    /// Map epoch it has.
+    pub epoch: Epoch,
+    /// Its drives.
+    pub drives: Vec<DriveStats>,
+    /// Sessions its shards remember.
+    pub sessions: Vec<SessionId>,
+}
+
+/// A tier to attach.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct AttachTier {
+    /// The filesystem's name.
+    pub fs: String,
+    /// The tier's name.
+    pub name: String,
+    /// Its root.
+    pub url: String,
+    /// For `s3`: the endpoint's URL.
+    pub endpoint: String,
+    /// For `s3`: the region.
+    pub region: String,
+    /// For `s3`: credentials.
+    pub credentials: TierCredentials,
+}
+
+/// Credentials of an object store. Shown to nobody: `Debug` hides them.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Default)]
+pub struct TierCredentials {
+    /// Access key id.
+    pub access_key: String,
+    /// Secret access key.
+    pub secret_key: String,
+}
+
+impl std::fmt::Debug for TierCredentials {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("TierCredentials(hidden)")
+    }
+}
+
+/// What the cluster service answers.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum ClusterReply {
+    /// Answer to [`ClusterRequest::Identify`].
+    Identity(Identity),
+    /// Answer to [`ClusterRequest::GetMap`]; absent where the caller's is as new, or the host is in no cluster.
+    Map(Option<Box<ClusterMap>>),
+    /// Done.
+    Done {
+        /// Map epoch after it.
+        epoch: Epoch,
+    },
+    /// Answer to [`ClusterRequest::Heartbeat`].
+    Heartbeat {
+        /// Current map epoch; fetch the map if yours is older.
+        epoch: Epoch,
+        /// Of the sessions named, those that have ended.
+        ended: Vec<SessionId>,
+    },
+    /// A session.
+    Session {
+        /// Its id.
+        session: SessionId,
+        /// It ends this long after the last renewal, in milliseconds.
+        timeout_ms: u64,
+    },
+    /// A filesystem was made or found.
+    Filesystem {
+        /// Its id.
+        fs: FsId,
+        /// Map epoch after it.
+        epoch: Epoch,
+    },
+    /// A tier was attached.
+    Tier {
+        /// Its id.
+        tier: TierId,
+        /// Map epoch after it.
+        epoch: Epoch,
+    },
+    /// Answer to [`ClusterRequest::TierCredentials`].
+    Credentials(TierCredentials),
+    /// Answer to [`ClusterRequest::Status`].
+    Status(Box<ClusterStatus>),
+    /// Refused.
+    Error(ClusterError),
+}
+
+/// What a host says of itself.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Identity {
+    /// Its name.
+    pub name: String,
+    /// Version of `forebayd`.
+    pub version: String,
+    /// The cluster it is in; [`Uuid::NIL`] for none.
+    pub cluster: Uuid,
+    /// Its id in the cluster; 0 for none.
+    pub host: HostId,
+    /// Its drives: identity and size in bytes.
+    pub drives: Vec<(Uuid, u64)>,
+}
+
+/// Health of the cluster.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ClusterStatus {
+    /// The map.
+    pub map: ClusterMap,
+    /// Last known state of every drive heard of.
+    pub drives: Vec<DriveStats>,
+    /// Client sessions: id, client's host name, filesystem, milliseconds since the last renewal.
+    pub sessions: Vec<(SessionId, String, String, u64)>,
+}
+
+/// Why the cluster service refused.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug, thiserror::Error)]
+pub enum ClusterError {
+    /// The host is not in a cluster yet.
+    #[error("host {name} is in no cluster yet: run 'forebay cluster create' first")]
+    NotFormed {
+        /// The host.
+        name: String,
+    },
+    /// The host already belongs to another cluster.
+    #[error("host {name} already belongs to cluster {cluster}: use an empty data directory")]
+    OtherCluster {
+        /// The host.
+        name: String,
+        /// The cluster it is in.
+        cluster: Uuid,
+    },
+    /// Another host serves the cluster group.
+    #[error("the cluster group is served by {host} at {address}")]
+    NotHere {
+        /// That host.
+        host: HostId,
+        /// Its address.
+        address: String,
+    },
+    /// No filesystem of that name.
+    #[error("there is no filesystem '{name}'; there are: {have}")]
+    NoFilesystem {
+        /// The name asked for.
+        name: String,
+        /// The names there are.
+        have: String,
+    },
+    /// The name is taken by something else.
+    #[error("{what} '{name}' exists already")]
+    Exists {
+        /// Kind of thing.
+        what: String,
+        /// The name.
+        name: String,
+    },
+    /// No such thing.
+    #[error("there is no {what} '{name}'")]
+    NotFound {
+        /// Kind of thing.
+        what: String,
+        /// The name.
+        name: String,
+    },
+    /// The session has ended.
+    #[error("{session} has ended: mount again")]
+    SessionEnded {
+        /// The session.
+        session: SessionId,
+    },
+    /// The request makes no sense.
+    #[error("{reason}")]
+    Invalid {
+        /// What is wrong and how to mend it.
+        reason: String,
+    },
+    /// Only hosts may ask this.
+    #[error("only storage hosts may ask for this")]
+    HostsOnly,
+    /// The map could not be stored.
+    #[error("the cluster map could not be stored: {reason}")]
+    Storage {
+        /// What storage said.
+        reason: String,
+    },
+}
+
+/// A cluster to be: what `forebay cluster create` asks the cluster core for.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct Formation {
+    /// The cluster's name.
+    pub name: String,
+    /// Its identity, freshly drawn.
+    pub cluster: Uuid,
+    /// The erasure code.
+    pub geometry: Geometry,
+    /// Number of metadata shards.
+    pub shards: u16,
+    /// On how many of the hosts, from the first, the shards are spread.
+    pub metadata_hosts: u16,
+    /// Hosts, in order: name, address, drives (identity, bytes).
+    pub hosts: Vec<(String, String, Vec<(Uuid, u64)>)>,
+}
+
+/// A drive that a host reports as broken.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct DriveFailure {
+    /// The drive.
+    pub drive: DriveId,
+    /// What the operating system said.
+    pub reason: String,
+}
