@@ -1,0 +1,19 @@
+use super::*;
+
+#[test]
+fn errors_warnings_and_panics_are_found_and_the_rest_is_not() {
+    let text = "2026-11-20T13:00:00Z  INFO forebayd: an ERROR in prose\n\
+                2026-11-20T13:00:01Z \u{1b}[31mERROR\u{1b}[0m forebayd: drive lost\n\
+                2026-11-20T13:00:02Z  WARN forebayd: slow drive d1\n\
+                {\"level\":\"WARN\",\"message\":\"x\"}\n\
+                thread 'main' panicked at src/main.rs:1:1:\n";
+    let lines: Vec<usize> = in_text(text, &[]).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, [2, 3, 4, 5]);
+    let lines: Vec<usize> = in_text(text, &["slow drive", "panicked"]).into_iter().map(|(line, _)| line).collect();
+    assert_eq!(lines, [2, 4]);
+}
+
+#[test]
+fn colours_are_taken_off() {
+    assert_eq!(plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[33mWARN\u{1b}[0m x"), "12:00 WARN x");
+}
