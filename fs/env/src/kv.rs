@@ -49,16 +49,19 @@ impl Batch {
     }
 }
 
+/// A key and its value.
+pub type Pair = (Vec<u8>, Vec<u8>);
+
 /// The door.
 pub trait Kv: Send + Sync {
     /// The value of a key.
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError>;
 
     /// Up to `limit` keys with `start <= key < end`, in order, with their values.
-    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError>;
+    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, KvError>;
 
     /// The last key with `start <= key < end`, with its value.
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError>;
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError>;
 
     /// Writes a batch.
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError>;
@@ -68,10 +71,10 @@ impl<T: Kv + ?Sized> Kv for Arc<T> {
     fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
         (**self).get(key)
     }
-    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
         (**self).scan(start, end, limit)
     }
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError> {
         (**self).last(start, end)
     }
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {
@@ -134,7 +137,7 @@ impl Kv for MemoryKv {
         Ok(self.lock().now.get(key).cloned())
     }
 
-    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
         if start >= end {
             return Ok(Vec::new());
         }
@@ -147,7 +150,7 @@ impl Kv for MemoryKv {
             .collect())
     }
 
-    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<(Vec<u8>, Vec<u8>)>, KvError> {
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError> {
         if start >= end {
             return Ok(None);
         }

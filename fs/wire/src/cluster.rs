@@ -272,8 +272,19 @@ pub struct Formation {
     pub shards: u16,
     /// On how many of the hosts, from the first, the shards are spread.
     pub metadata_hosts: u16,
-    /// Hosts, in order: name, address, drives (identity, bytes).
-    pub hosts: Vec<(String, String, Vec<(Uuid, u64)>)>,
+    /// Hosts, in order.
+    pub hosts: Vec<FormingHost>,
+}
+
+/// A host of a cluster to be.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct FormingHost {
+    /// Its name.
+    pub name: String,
+    /// Where it listens, `ip:port`.
+    pub address: String,
+    /// Its drives: identity and size in bytes.
+    pub drives: Vec<(Uuid, u64)>,
 }
 
 /// A drive that a host reports as broken.
