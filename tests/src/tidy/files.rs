@@ -45,7 +45,7 @@ pub fn check(tree: &Tree) -> Vec<Finding> {
 pub fn long(tree: &Tree) -> Vec<Finding> {
     let mut long: Vec<(usize, &File)> = tree.rust().map(|file| (file.text.lines().count(), file)).collect();
     long.retain(|(lines, _)| *lines > SOFT_LINES);
-    long.sort_by(|a, b| b.0.cmp(&a.0));
+    long.sort_by_key(|(lines, _)| std::cmp::Reverse(*lines));
     long.iter().map(|(lines, file)| Finding::new(&file.path, SOFT_LINES, format!("{lines} lines"))).collect()
 }
 
