@@ -1,0 +1,57 @@
+//! Calls by service: encode what is asked, decode what is answered.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use forebay_wire::chunk::{ChunkReply, ChunkRequest};
+use forebay_wire::cluster::{ClusterReply, ClusterRequest};
+use forebay_wire::frame::Service;
+use forebay_wire::meta::{MetaReply, MetaRequest};
+use forebay_wire::tier::{TierReply, TierRequest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::error::NetError;
+use crate::peer::Peer;
+
+/// Asks a metadata shard at `peer`; waits at most `deadline`.
+pub async fn call_meta(peer: &Peer, request: &MetaRequest, deadline: Duration) -> Result<MetaReply, NetError> {
+    Ok(call(peer, Service::Meta, request, Bytes::new(), deadline).await?.0)
+}
+
+/// Asks a drive at `peer`, with the bytes to store where it is told to store; waits at most `deadline`. Beside the
+/// reply are the bytes read.
+pub async fn call_chunk(
+    peer: &Peer,
+    request: &ChunkRequest,
+    payload: Bytes,
+    deadline: Duration,
+) -> Result<(ChunkReply, Bytes), NetError> {
+    call(peer, Service::Chunk, request, payload, deadline).await
+}
+
+/// Asks the cluster service at `peer`; waits at most `deadline`.
+pub async fn call_cluster(peer: &Peer, request: &ClusterRequest, deadline: Duration) -> Result<ClusterReply, NetError> {
+    Ok(call(peer, Service::Cluster, request, Bytes::new(), deadline).await?.0)
+}
+
+/// Asks the movers at `peer`; waits at most `deadline`.
+pub async fn call_tier(peer: &Peer, request: &TierRequest, deadline: Duration) -> Result<TierReply, NetError> {
+    Ok(call(peer, Service::Tier, request, Bytes::new(), deadline).await?.0)
+}
+
+async fn call<Q: Serialize, R: DeserializeOwned>(
+    peer: &Peer,
+    service: Service,
+    request: &Q,
+    payload: Bytes,
+    deadline: Duration,
+) -> Result<(R, Bytes), NetError> {
+    let answer = peer.call(service, forebay_wire::encode(request), payload, deadline).await?;
+    // It did answer, but what it did cannot be told.
+    let unknown = |e: forebay_wire::DecodeError| NetError::Unknown {
+        peer: peer.address().to_owned(),
+        reason: format!("{e}: do both sides run the same version?"),
+    };
+    Ok((forebay_wire::decode(&answer.body).map_err(unknown)?, answer.payload))
+}
