@@ -1,0 +1,13 @@
+//! The client cache core.
+//!
+//! Job: keep bytes that applications wrote until they are durable ([`WriteBuffer`]), and decide how they go out
+//! ([`pack`]). Invariants: a byte handed in is in exactly one place until it is taken; a later write of a byte wins
+//! over an earlier one, also over one handed back after a failed write-back. Knows no I/O, clock or threads, and
+//! nothing of leases yet: a file's buffer is flushed on close and fsync.
+#![forbid(unsafe_code)]
+
+mod buffer;
+mod pack;
+
+pub use buffer::WriteBuffer;
+pub use pack::{Packed, Run, pack};
