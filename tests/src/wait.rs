@@ -37,3 +37,7 @@ pub fn until<T>(
 pub fn until_true(what: &str, deadline: Duration, mut holds: impl FnMut() -> bool) -> Result<(), LabError> {
     until(what, deadline, || Ok(if holds() { Seen::Yes(()) } else { Seen::NotYet(String::new()) }))
 }
+
+#[cfg(test)]
+#[path = "wait_tests.rs"]
+mod tests;
