@@ -171,6 +171,15 @@ impl Lab {
         self.keeper.end(&self.inner)
     }
 
+    /// Waits until somebody else ends the lab (`forebay-lab down`, or a signal to this process, which then does not return).
+    pub fn wait_for_end(mut self) -> Result<(), LabError> {
+        while self.keeper.process.try_wait().context(|| "wait for the keeper".to_owned())?.is_none() {
+            self.inner.reap();
+            std::thread::sleep(Duration::from_millis(100));
+        }
+        self.keeper.end(&self.inner)
+    }
+
     /// Lets the lab outlive this process, which should end soon: commands it has started stay its children, and the lab cannot be
     /// gone before it. `forebay-lab down <id>` ends the lab. The result is the id.
     pub fn detach(mut self) -> Result<String, LabError> {

@@ -126,6 +126,15 @@ fn held() -> (Child, Footprint) {
     (owner, serde_json::from_str(&line).expect("the footprint, when all is up"))
 }
 
+#[test]
+fn a_lab_taken_down_from_outside_ends_its_owner_too() {
+    let (mut owner, print) = held();
+    let program = paths::built(lab::PROGRAM).unwrap();
+    assert!(Command::new(program).args(["down", &print.lab_id]).status().unwrap().success());
+    assert!(owner.wait().unwrap().success());
+    assert_gone(&print);
+}
+
 fn ends_with(signal: Signal) {
     let (mut owner, print) = held();
     assert!(print.leftovers().processes.len() > 6, "{:?}", print.leftovers());

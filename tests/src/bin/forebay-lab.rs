@@ -77,11 +77,8 @@ fn start(nodes: &str, hosts: &str) -> Result<Lab> {
     Ok(lab)
 }
 
-/// Only a signal ends this; the keeper then ends the lab.
-fn hold(_lab: Lab) -> Result<()> {
-    loop {
-        std::thread::park();
-    }
+fn hold(lab: Lab) -> Result<()> {
+    Ok(lab.wait_for_end()?)
 }
 
 fn up(lab: Lab) -> Result<()> {
