@@ -202,7 +202,7 @@ impl Verb {
 /// The candidate with the fewest edits from `word`, if that is at most half of `word`'s characters (and one at least).
 #[must_use]
 pub fn nearest<'a>(word: &str, candidates: impl IntoIterator<Item = &'a str>) -> Option<&'a str> {
-    let word: Vec<char> = word.chars().take(MAX_NAME_BYTES).flat_map(char::to_lowercase).collect();
+    let word: Vec<char> = word.chars().take(MAX_NAME_BYTES).map(|c| c.to_ascii_lowercase()).collect();
     let allowed = (word.len() / 2).max(1);
     candidates
         .into_iter()

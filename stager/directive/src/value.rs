@@ -8,8 +8,8 @@ pub const MAX_CAPACITY_BYTES: u64 = i64::MAX as u64;
 /// Longest duration, in seconds: ten years of 365 days.
 pub const MAX_DURATION_S: u64 = 10 * 365 * 86_400;
 
-/// Units as Slurm reads them, in lower case: a bare letter is a power of 1024.
-const UNITS: &[(&str, u64)] = &[
+/// Units of sizes as Slurm reads them, in lower case, with their bytes: a bare letter is a power of 1024.
+pub const UNITS: &[(&str, u64)] = &[
     ("k", 1 << 10),
     ("kib", 1 << 10),
     ("kb", 1_000),
