@@ -1,1 +1,32 @@
+//! The client of a Forebay cluster: what the mount, the movers, the stager and the command line all use.
+//!
+//! Job: hold the cluster map and the connections ([`Cluster`]), keep a session alive, route and retry metadata calls
+//! so that each mutation happens once, cut dirty bytes into stripes with parity and put them on drives, and read them
+//! back, rebuilding what cannot be had ([`Filesystem`]).
+//!
+//! Coherence: attributes and names are asked for anew each time; a file's dirty bytes are flushed on close and fsync,
+//! and its extents are looked up again on open and at most a second later, so what one node wrote and closed another
+//! sees on its next open. Invariants: an extent is committed only with the receipts of a write quorum of its chunks; no
+//! byte is returned that did not pass its checksum; every wait ends at the operation's deadline
+//! ([`ClientOptions::timeout`]). Knows neither FUSE nor drives.
+#![forbid(unsafe_code)]
 
+mod cluster;
+mod error;
+mod file;
+mod filesystem;
+mod namespace;
+mod path;
+mod pool;
+mod read;
+mod session;
+mod shard;
+mod stripe;
+mod task;
+mod write;
+
+pub use cluster::{ClientOptions, Cluster};
+pub use error::ClientError;
+pub use filesystem::Filesystem;
+pub use namespace::NewEntry;
+pub use task::TaskRun;

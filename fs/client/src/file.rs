@@ -1,0 +1,142 @@
+//! What the client keeps of a file: dirty bytes, known extents, opens.
+
+use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use forebay_cache::WriteBuffer;
+use forebay_types::{Attr, ByteRange, Extent, InodeId, LifetimeClass};
+use tokio::time::Instant;
+
+use crate::ClientError;
+
+/// Extents are believed for this long without asking again, while a file is open.
+const EXTENTS_LIFE: Duration = Duration::from_secs(1);
+
+/// Extents of a part of a file, as a shard told them.
+#[derive(Clone, Debug)]
+pub(crate) struct KnownExtents {
+    pub range: ByteRange,
+    pub attr: Attr,
+    pub class: LifetimeClass,
+    pub extents: Arc<Vec<Extent>>,
+    pub asked_at: Instant,
+}
+
+impl KnownExtents {
+    /// Whether they still answer for `range`.
+    pub fn cover(&self, range: ByteRange) -> bool {
+        let end = range.end().min(self.attr.size);
+        self.asked_at.elapsed() < EXTENTS_LIFE && self.range.offset <= range.offset && end <= self.range.end()
+    }
+}
+
+/// Changing part of a file's state.
+#[derive(Default)]
+pub(crate) struct FileState {
+    /// Written, not on its way yet.
+    pub dirty: WriteBuffer,
+    /// On its way to drives: still read from here.
+    pub flushing: Option<Arc<WriteBuffer>>,
+    /// When the oldest byte of `dirty` was written.
+    pub dirty_since: Option<Instant>,
+    /// A write-back that failed and that nobody has been told of yet.
+    pub error: Option<ClientError>,
+    /// Extents known.
+    pub known: Option<KnownExtents>,
+    /// Opens of this process.
+    pub opens: u32,
+}
+
+/// A file that is open here or has dirty bytes.
+pub(crate) struct File {
+    pub ino: InodeId,
+    state: Mutex<FileState>,
+    /// Held while dirty bytes go out, or the size is changed: one at a time.
+    pub flush_lock: tokio::sync::Mutex<()>,
+    /// Held while a cold range is recalled: one at a time.
+    pub recall_lock: tokio::sync::Mutex<()>,
+}
+
+impl File {
+    pub fn lock(&self) -> MutexGuard<'_, FileState> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+impl FileState {
+    /// The file's size as this node sees it.
+    pub fn local_size(&self, size: u64) -> u64 {
+        let flushing = self.flushing.as_ref().map_or(0, |buffer| buffer.end());
+        size.max(self.dirty.end()).max(flushing)
+    }
+
+    /// Whether there is anything that a shard does not know yet.
+    pub fn is_clean(&self) -> bool {
+        self.dirty.is_empty() && self.flushing.is_none()
+    }
+}
+
+/// Files by inode, and the dirty bytes of all of them.
+#[derive(Default)]
+pub(crate) struct Files {
+    by_ino: Mutex<HashMap<InodeId, Arc<File>>>,
+    dirty_bytes: AtomicU64,
+}
+
+impl Files {
+    /// The file of an inode, remembered from now on.
+    pub fn get(&self, ino: InodeId) -> Arc<File> {
+        let new = || {
+            Arc::new(File {
+                ino,
+                state: Mutex::default(),
+                flush_lock: tokio::sync::Mutex::default(),
+                recall_lock: tokio::sync::Mutex::default(),
+            })
+        };
+        self.lock().entry(ino).or_insert_with(new).clone()
+    }
+
+    /// The file of an inode, where it is remembered.
+    pub fn find(&self, ino: InodeId) -> Option<Arc<File>> {
+        self.lock().get(&ino).cloned()
+    }
+
+    /// Forgets a file that is neither open nor dirty.
+    pub fn forget(&self, ino: InodeId) {
+        let mut files = self.lock();
+        let Some(file) = files.get(&ino) else { return };
+        let state = file.lock();
+        let idle = state.opens == 0 && state.is_clean() && state.error.is_none();
+        drop(state);
+        if idle {
+            files.remove(&ino);
+        }
+    }
+
+    /// Every file remembered.
+    pub fn all(&self) -> Vec<Arc<File>> {
+        self.lock().values().cloned().collect()
+    }
+
+    /// Dirty bytes of all files, those on their way included.
+    pub fn dirty_bytes(&self) -> u64 {
+        self.dirty_bytes.load(Ordering::Relaxed)
+    }
+
+    /// Dirty bytes have become more.
+    pub fn add_dirty(&self, bytes: u64) {
+        self.dirty_bytes.fetch_add(bytes, Ordering::Relaxed);
+    }
+
+    /// Dirty bytes have become fewer.
+    pub fn sub_dirty(&self, bytes: u64) {
+        self.dirty_bytes.fetch_sub(bytes, Ordering::Relaxed);
+    }
+
+    fn lock(&self) -> MutexGuard<'_, HashMap<InodeId, Arc<File>>> {
+        self.by_ino.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}

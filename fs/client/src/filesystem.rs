@@ -1,0 +1,125 @@
+//! A filesystem, mounted by one session.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use forebay_types::{FsId, InodeId, SessionId};
+use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, ClusterStatus};
+
+use crate::file::Files;
+use crate::pool::StripePool;
+use crate::session::Session;
+use crate::shard::Shards;
+use crate::stripe::Stripes;
+use crate::{ClientError, Cluster};
+
+/// A filesystem. Cheap to clone; clones share the session and everything cached.
+#[derive(Clone)]
+pub struct Filesystem {
+    pub(crate) shards: Shards,
+    pub(crate) stripes: Stripes,
+    pub(crate) pool: Arc<StripePool>,
+    pub(crate) files: Arc<Files>,
+    name: Arc<str>,
+    background: Arc<Background>,
+}
+
+/// Ends the background task with the last handle that can stop it.
+struct Background {
+    task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+}
+
+impl Background {
+    fn stop(&self) {
+        let mut task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        if let Some(task) = task.take() {
+            task.abort();
+        }
+    }
+}
+
+impl Filesystem {
+    /// Opens a session on the filesystem of a name. `client` is this node's name, for people.
+    pub async fn mount(cluster: &Cluster, name: &str, client: &str) -> Result<Self, ClientError> {
+        let id = Self::find(cluster, name).await?;
+        let session = Arc::new(Session::open(cluster, client, name).await?);
+        let background = Arc::new(Background { task: std::sync::Mutex::new(None) });
+        let this = Self {
+            shards: Shards { cluster: cluster.clone(), session, fs: id },
+            stripes: Stripes::new(cluster.clone()),
+            pool: Arc::default(),
+            files: Arc::default(),
+            name: name.into(),
+            background,
+        };
+        let task = tokio::spawn(this.clone().write_back_old());
+        *this.background.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(task);
+        Ok(this)
+    }
+
+    /// The id of a filesystem, by what the newest map says.
+    async fn find(cluster: &Cluster, name: &str) -> Result<FsId, ClientError> {
+        let known = cluster.map().await?;
+        let map = if known.filesystem(name).is_some() { known } else { cluster.refresh().await? };
+        match map.filesystem(name) {
+            Some(fs) => Ok(fs.id),
+            None => {
+                let have: Vec<&str> = map.filesystems.iter().map(|fs| fs.name.as_str()).collect();
+                let have = if have.is_empty() { "none".into() } else { have.join(", ") };
+                Err(ClusterError::NoFilesystem { name: name.into(), have }.into())
+            }
+        }
+    }
+
+    /// Its id.
+    #[must_use]
+    pub fn id(&self) -> FsId {
+        self.shards.fs
+    }
+
+    /// Its name.
+    #[must_use]
+    pub fn name(&self) -> &str {
+        &self.name
+    }
+
+    /// The cluster it is of.
+    #[must_use]
+    pub fn cluster(&self) -> &Cluster {
+        &self.shards.cluster
+    }
+
+    /// The session.
+    #[must_use]
+    pub fn session(&self) -> SessionId {
+        self.shards.session.id
+    }
+
+    /// Its root directory.
+    #[must_use]
+    pub fn root(&self) -> InodeId {
+        InodeId::ROOT
+    }
+
+    /// Health of the cluster.
+    pub async fn status(&self) -> Result<ClusterStatus, ClientError> {
+        match self.shards.cluster.ask(&ClusterRequest::Status).await? {
+            ClusterReply::Status(status) => Ok(*status),
+            _ => Err(ClientError::UnexpectedReply { what: "Status" }),
+        }
+    }
+
+    /// Flushes everything and ends the session. What could not be flushed within the operation timeout is reported
+    /// and lost.
+    pub async fn unmount(&self) -> Result<(), ClientError> {
+        let flushed = self.sync_all().await;
+        self.abandon().await;
+        flushed
+    }
+
+    /// Ends the session without flushing.
+    pub async fn abandon(&self) {
+        self.background.stop();
+        self.shards.session.close(Duration::from_secs(5)).await;
+    }
+}

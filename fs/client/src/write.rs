@@ -1,0 +1,345 @@
+//! Writing: into the file's buffer, from there to drives, from there into metadata.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::{Bytes, BytesMut};
+use forebay_cache::{Packed, Run, WriteBuffer, pack};
+use forebay_erasure::StripeLayout;
+use forebay_types::{ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits};
+use forebay_wire::chunk::Receipt;
+use forebay_wire::meta::{MutateOp, SetAttr};
+use futures::StreamExt;
+use tokio::time::Instant;
+
+use crate::cluster::Attempts;
+use crate::file::File;
+use crate::filesystem::Filesystem;
+use crate::{ClientError, namespace};
+
+/// A file with this many dirty bytes starts to write them back.
+const FLUSH_AT_BYTES: u64 = 8 << 20;
+/// A writer waits while its file has this many dirty bytes and is being written back.
+const WAIT_AT_BYTES: u64 = 32 << 20;
+/// Stripes of one file under way at once.
+const STRIPES_AT_ONCE: usize = 4;
+/// Dirty bytes older than this are written back without being asked for.
+const DIRTY_AGE: Duration = Duration::from_secs(5);
+
+/// Extents ready to be committed, with the proof that their bytes are durable.
+#[derive(Default)]
+struct Durable {
+    extents: Vec<Extent>,
+    receipts: Vec<Receipt>,
+}
+
+impl Filesystem {
+    /// Takes bytes in. They are durable after [`Self::fsync`] or the close that follows. Waits only when too much is
+    /// dirty already.
+    pub async fn write(&self, ino: InodeId, offset: u64, data: Bytes) -> Result<(), ClientError> {
+        if offset.checked_add(data.len() as u64).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
+            return Err(Errno::TooBig.into());
+        }
+        let file = self.files.get(ino);
+        let dirty = {
+            let mut state = file.lock();
+            let before = state.dirty.bytes();
+            state.dirty.write(offset, data);
+            let after = state.dirty.bytes();
+            state.dirty_since.get_or_insert_with(Instant::now);
+            self.files.add_dirty(after);
+            self.files.sub_dirty(before);
+            after
+        };
+        if dirty >= WAIT_AT_BYTES || self.files.dirty_bytes() > self.shards.cluster.options().dirty_limit_bytes {
+            // Writers of a file that cannot be written back must be told, not kept taking memory.
+            return self.flush_file(&file).await;
+        }
+        if dirty >= FLUSH_AT_BYTES && file.flush_lock.try_lock().is_ok() {
+            let (this, file) = (self.clone(), file.clone());
+            tokio::spawn(async move {
+                if let Err(error) = this.flush_file(&file).await {
+                    file.lock().error = Some(error);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// Makes everything written to a file so far durable; reports an earlier failure to do so, once.
+    pub async fn fsync(&self, ino: InodeId) -> Result<(), ClientError> {
+        let Some(file) = self.files.find(ino) else { return Ok(()) };
+        let result = self.flush_file(&file).await;
+        let earlier = file.lock().error.take();
+        result?;
+        earlier.map_or(Ok(()), Err)
+    }
+
+    /// Writes back every file's dirty bytes.
+    pub async fn sync_all(&self) -> Result<(), ClientError> {
+        let mut first = Ok(());
+        for file in self.files.all() {
+            let result = self.fsync(file.ino).await;
+            first = first.and(result);
+        }
+        first
+    }
+
+    /// Dirty bytes of all files.
+    #[must_use]
+    pub fn dirty_bytes(&self) -> u64 {
+        self.files.dirty_bytes()
+    }
+
+    /// Writes back, for ever, what has been dirty for too long.
+    pub(crate) async fn write_back_old(self) {
+        let mut timer = tokio::time::interval(DIRTY_AGE / 5);
+        timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        loop {
+            timer.tick().await;
+            for file in self.files.all() {
+                if file.lock().dirty_since.is_none_or(|since| since.elapsed() < DIRTY_AGE) {
+                    continue;
+                }
+                if let Err(error) = self.flush_file(&file).await {
+                    tracing::warn!(%error, ino = %file.ino, "write-back failed, will be tried again");
+                    file.lock().error = Some(error);
+                }
+                self.files.forget(file.ino);
+            }
+        }
+    }
+
+    async fn flush_file(&self, file: &Arc<File>) -> Result<(), ClientError> {
+        let _one_at_a_time = file.flush_lock.lock().await;
+        self.flush_locked(file).await
+    }
+
+    /// Writes back a file's dirty bytes; the caller holds its flush lock.
+    pub(crate) async fn flush_locked(&self, file: &Arc<File>) -> Result<(), ClientError> {
+        let buffer = {
+            let mut state = file.lock();
+            if state.dirty.is_empty() {
+                return Ok(());
+            }
+            state.dirty_since = None;
+            let buffer = Arc::new(std::mem::take(&mut state.dirty));
+            state.flushing = Some(buffer.clone());
+            buffer
+        };
+        let guard = GiveBack { fs: self, file, buffer: Some(buffer.clone()) };
+        let result = self.write_back(file, &buffer).await;
+        if result.is_ok() {
+            guard.done();
+        }
+        result
+    }
+
+    async fn write_back(&self, file: &Arc<File>, buffer: &WriteBuffer) -> Result<(), ClientError> {
+        let class = self.class_of(file).await?;
+        let map = self.shards.cluster.map().await?;
+        let full = usize::from(map.geometry.data) * limits::CHUNK_MAX_BYTES;
+        let parts = pack(buffer, full);
+        let mut writes =
+            futures::stream::iter(parts).map(|part| self.write_part(file.ino, class, part)).buffered(STRIPES_AT_ONCE);
+        let mut ready = Durable::default();
+        while let Some(part) = writes.next().await {
+            let part = part?;
+            if ready.extents.len() + part.extents.len() > limits::EXTENTS_PER_MESSAGE / 4 {
+                self.commit(file.ino, std::mem::take(&mut ready)).await?;
+            }
+            ready.extents.extend(part.extents);
+            ready.receipts.extend(part.receipts);
+        }
+        self.commit(file.ino, ready).await
+    }
+
+    async fn commit(&self, ino: InodeId, ready: Durable) -> Result<(), ClientError> {
+        if ready.extents.is_empty() {
+            return Ok(());
+        }
+        let size_at_least = ready.extents.iter().map(|extent| extent.range.end()).max().unwrap_or(0);
+        let Durable { mut extents, receipts } = ready;
+        extents.sort_by_key(|extent| extent.range.offset);
+        let op = MutateOp::Commit { ino, extents, receipts, size_at_least, touch: true };
+        namespace::expect_attr(self.shards.mutate(ino.shard(), &Cred::ROOT, op).await?).map(drop)
+    }
+
+    async fn class_of(&self, file: &Arc<File>) -> Result<LifetimeClass, ClientError> {
+        if let Some(known) = &file.lock().known {
+            return Ok(known.class);
+        }
+        Ok(self.ask_extents(file.ino, ByteRange::new(0, 1)).await?.class)
+    }
+
+    async fn write_part(&self, ino: InodeId, class: LifetimeClass, part: Packed) -> Result<Durable, ClientError> {
+        match part {
+            Packed::Inline(runs) => {
+                let extents = runs.into_iter().flat_map(inline_extents).collect();
+                Ok(Durable { extents, receipts: Vec::new() })
+            }
+            Packed::Stripe(runs) => self.write_runs(ino, class, runs).await,
+        }
+    }
+
+    /// Writes runs into one stripe, or into several where the group of the day has narrower ones. Stripes that too few
+    /// drives took are given up, and others allocated, until the deadline.
+    async fn write_runs(&self, ino: InodeId, class: LifetimeClass, runs: Vec<Run>) -> Result<Durable, ClientError> {
+        let mut attempts = Attempts::new(self.shards.cluster.options().timeout);
+        let mut rest = runs;
+        let mut done = Durable::default();
+        while !rest.is_empty() {
+            let (id, geometry) = self.pool.take(&self.shards, ino.shard(), class).await?;
+            let (now, later) = split(rest, usize::from(geometry.data) * limits::CHUNK_MAX_BYTES);
+            let (layout, data) = lay_out(geometry, &now)?;
+            match self.stripes.write(id, layout, data).await {
+                Ok(receipts) => {
+                    let at = StripeRef { stripe: id, geometry, chunk_bytes: layout.chunk_bytes, offset: 0 };
+                    done.extents.extend(stripe_extents(&now, at));
+                    done.receipts.extend(receipts);
+                    rest = later;
+                }
+                Err(error) => {
+                    attempts.pause(&error).await.map_err(|_| error)?;
+                    let _ = self.shards.cluster.refresh().await;
+                    rest = now.into_iter().chain(later).collect();
+                }
+            }
+        }
+        Ok(done)
+    }
+
+    /// Sets a file's size, after writing back what is dirty (what the new size cuts off is not written).
+    pub async fn truncate(
+        &self,
+        cred: &Cred,
+        ino: InodeId,
+        mut set: SetAttr,
+    ) -> Result<forebay_types::Attr, ClientError> {
+        let Some(size) = set.size else { return self.setattr(cred, ino, set).await };
+        let file = self.files.get(ino);
+        let _one_at_a_time = file.flush_lock.lock().await;
+        {
+            let mut state = file.lock();
+            let before = state.dirty.bytes();
+            state.dirty.truncate(size);
+            self.files.sub_dirty(before - state.dirty.bytes());
+            state.known = None;
+        }
+        self.flush_locked(&file).await?;
+        set.size = Some(size);
+        let op = MutateOp::SetAttr { ino, set };
+        let result = namespace::expect_attr(self.shards.mutate(ino.shard(), cred, op).await?);
+        file.lock().known = None;
+        self.files.forget(ino);
+        result
+    }
+
+    /// Makes a range read as zeros (`FALLOC_FL_PUNCH_HOLE`); the size stays.
+    pub async fn punch(&self, ino: InodeId, range: ByteRange) -> Result<(), ClientError> {
+        let file = self.files.get(ino);
+        let _one_at_a_time = file.flush_lock.lock().await;
+        self.flush_locked(&file).await?;
+        let size = self.ask_extents(ino, ByteRange::new(0, 1)).await?.attr.size;
+        let Some(range) = range.intersect(ByteRange::new(0, size)) else { return Ok(()) };
+        let extents = vec![Extent { range, location: Location::Hole }];
+        let result = self.commit(ino, Durable { extents, receipts: Vec::new() }).await;
+        file.lock().known = None;
+        result
+    }
+}
+
+/// Puts a buffer back among the dirty bytes unless its write-back succeeded, also when it was abandoned midway.
+struct GiveBack<'a> {
+    fs: &'a Filesystem,
+    file: &'a Arc<File>,
+    buffer: Option<Arc<WriteBuffer>>,
+}
+
+impl GiveBack<'_> {
+    fn done(mut self) {
+        let mut state = self.file.lock();
+        state.known = None;
+        state.flushing = None;
+        if let Some(buffer) = self.buffer.take() {
+            self.fs.files.sub_dirty(buffer.bytes());
+        }
+    }
+}
+
+impl Drop for GiveBack<'_> {
+    fn drop(&mut self) {
+        let Some(buffer) = self.buffer.take() else { return };
+        let mut state = self.file.lock();
+        state.flushing = None;
+        let (before, older) = (state.dirty.bytes(), buffer.bytes());
+        state.dirty.give_back((*buffer).clone());
+        self.fs.files.sub_dirty(before + older - state.dirty.bytes());
+        state.dirty_since.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Cuts runs so that the first part has at most `bytes` bytes.
+fn split(runs: Vec<Run>, bytes: usize) -> (Vec<Run>, Vec<Run>) {
+    let mut room = bytes as u64;
+    let (mut now, mut later) = (Vec::new(), Vec::new());
+    for run in runs {
+        let len = run.len();
+        if len <= room {
+            room -= len;
+            now.push(run);
+            continue;
+        }
+        let (mut head, mut tail) = (Vec::new(), Vec::new());
+        let mut left = room as usize;
+        for mut piece in run.pieces {
+            let part = piece.split_to(piece.len().min(left));
+            left -= part.len();
+            head.extend((!part.is_empty()).then_some(part));
+            tail.extend((!piece.is_empty()).then_some(piece));
+        }
+        if !head.is_empty() {
+            now.push(Run { file_offset: run.file_offset, pieces: head });
+        }
+        later.push(Run { file_offset: run.file_offset + room, pieces: tail });
+        room = 0;
+    }
+    (now, later)
+}
+
+/// The stripe's data: the runs end to end, zeros after them.
+fn lay_out(geometry: Geometry, runs: &[Run]) -> Result<(StripeLayout, Bytes), ClientError> {
+    let bytes: u64 = runs.iter().map(Run::len).sum();
+    let layout = StripeLayout::for_data(geometry, bytes as usize).map_err(|error| {
+        tracing::error!(%error, "a stripe cannot be laid out");
+        ClientError::Posix(Errno::Io)
+    })?;
+    let mut data = BytesMut::with_capacity(layout.data_bytes() as usize);
+    runs.iter().flat_map(|run| &run.pieces).for_each(|piece| data.extend_from_slice(piece));
+    data.resize(layout.data_bytes() as usize, 0);
+    Ok((layout, data.freeze()))
+}
+
+fn stripe_extents(runs: &[Run], at: StripeRef) -> Vec<Extent> {
+    let mut offset = 0;
+    runs.iter()
+        .map(|run| {
+            let range = ByteRange::new(run.file_offset, run.len());
+            let location = Location::Stripe(StripeRef { offset, ..at });
+            offset += run.len() as u32;
+            Extent { range, location }
+        })
+        .collect()
+}
+
+fn inline_extents(run: Run) -> Vec<Extent> {
+    let data: Bytes = match <[Bytes; 1]>::try_from(run.pieces) {
+        Ok([one]) => one,
+        Err(pieces) => pieces.concat().into(),
+    };
+    vec![Extent { range: ByteRange::new(run.file_offset, data.len() as u64), location: Location::Inline(data) }]
+}
+
+#[cfg(test)]
+#[path = "write_tests.rs"]
+mod tests;
