@@ -6,12 +6,12 @@ use std::path::PathBuf;
 #[derive(Debug, thiserror::Error)]
 pub enum SiteError {
     /// It cannot be read at all.
-    #[error("{}: {source}; write one as in site.example.toml, or name another with --file", path.display())]
+    #[error("{}: {reason}; write one as in site.example.toml, or name another with --file", path.display())]
     Unreadable {
         /// The file.
         path: PathBuf,
         /// Why.
-        source: std::io::Error,
+        reason: std::io::Error,
     },
     /// Its content is refused.
     #[error("{}", lines(path, faults))]

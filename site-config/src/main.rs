@@ -162,12 +162,20 @@ fn slurm_version(config: &SiteConfig) -> SlurmVersion {
         return config.cluster.slurm;
     }
     let scontrol = &config.slurm.scontrol;
-    let asked = Command::new(scontrol).arg("--version").output().ok();
-    let found = asked.and_then(|output| SlurmVersion::find_in(&String::from_utf8_lossy(&output.stdout)));
+    let ask = |program: &Path, flag: &str| {
+        let asked = Command::new(program).arg(flag).env("SLURM_CONF", &config.slurm.conf).output().ok()?;
+        SlurmVersion::find_in(&String::from_utf8_lossy(&asked.stdout))
+    };
+    // The daemons answer without any configuration; scontrol waits long for a slurm.conf that is not there.
+    let daemon = |name: &str| scontrol.parent()?.parent().map(|prefix| prefix.join("sbin").join(name));
+    let found = daemon("slurmd")
+        .and_then(|slurmd| ask(&slurmd, "-V"))
+        .or_else(|| ask(&daemon("slurmctld")?, "-V"))
+        .or_else(|| if config.slurm.conf.exists() { ask(scontrol, "--version") } else { None });
     found.unwrap_or_else(|| {
         let oldest = SlurmVersion::OLDEST;
         eprintln!(
-            "forebay-site: {} does not tell Slurm's version, so {oldest} is assumed; set [cluster] slurm",
+            "forebay-site: {} and the daemons beside it do not tell Slurm's version, so {oldest} is assumed; set [cluster] slurm",
             scontrol.display()
         );
         oldest

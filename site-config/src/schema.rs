@@ -64,7 +64,7 @@ impl SiteConfig {
     pub fn load(path: impl AsRef<Path>) -> Result<Self, SiteError> {
         let path = path.as_ref();
         let text = std::fs::read_to_string(path)
-            .map_err(|source| SiteError::Unreadable { path: path.to_path_buf(), source })?;
+            .map_err(|reason| SiteError::Unreadable { path: path.to_path_buf(), reason })?;
         Self::parse(&text, path)
     }
 

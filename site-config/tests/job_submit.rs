@@ -1,5 +1,5 @@
 //! The generated `job_submit.lua` accepts and refuses exactly what `forebay-directive` does, with the same words, and
-//! marks and holds jobs as the stager expects. Needs a Lua 5.3 interpreter; says so and ends where there is none.
+//! marks and holds jobs as the stager expects. Needs a Lua interpreter, 5.1 to 5.4; says so and ends where there is none.
 
 use std::fmt::Write;
 use std::path::Path;
@@ -48,14 +48,12 @@ fn site(more: &str) -> SiteConfig {
     SiteConfig::parse(&text, Path::new("site.toml")).unwrap()
 }
 
-fn interpreter() -> Option<&'static str> {
-    let is_53 = |name: &str| {
-        let printed = Command::new(name).arg("-v").output().ok()?;
-        String::from_utf8_lossy(&printed.stdout).starts_with("Lua 5.3").then_some(())
-    };
-    let found = ["lua5.3", "lua"].into_iter().find(|name| is_53(name).is_some());
-    if found.is_none() {
-        eprintln!("SKIPPED: no Lua 5.3 interpreter, so job_submit.lua is not run; apt-get install lua5.3");
+/// Every Lua that Slurm may be built with and that is installed here.
+fn interpreters() -> Vec<&'static str> {
+    let runs = |name: &&str| Command::new(name).arg("-v").output().is_ok();
+    let found: Vec<&str> = ["lua5.1", "lua5.2", "lua5.3", "lua5.4", "lua"].into_iter().filter(runs).collect();
+    if found.is_empty() {
+        eprintln!("SKIPPED: no Lua interpreter, so job_submit.lua is not run; apt-get install lua5.1 lua5.3");
     }
     found
 }
@@ -67,9 +65,11 @@ fn lua_string(text: &str) -> String {
     }) + "\""
 }
 
-/// Runs the generated script over all jobs, in one interpreter as slurmctld does; `None` where there is none.
+/// Runs the generated script over all jobs, in one interpreter as slurmctld does, once with every Lua there is: all
+/// must do the same. `None` where there is none.
 fn submit(config: &SiteConfig, jobs: &[Job]) -> Option<Vec<Outcome>> {
-    let lua = interpreter()?;
+    let interpreters = interpreters();
+    let first = interpreters.first()?;
     let dir = tempfile::tempdir().unwrap();
     let (generated, cases) = (dir.path().join("job_submit.lua"), dir.path().join("cases.lua"));
     std::fs::write(&generated, generate::job_submit(config)).unwrap();
@@ -94,9 +94,16 @@ fn submit(config: &SiteConfig, jobs: &[Job]) -> Option<Vec<Outcome>> {
     text.push_str("return all\n");
     std::fs::write(&cases, text).unwrap();
     let driver = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/driver.lua");
-    let ran = Command::new(lua).args([&driver, &generated, &cases]).output().unwrap();
-    assert!(ran.status.success(), "{}", String::from_utf8_lossy(&ran.stderr));
-    let outcomes: Vec<Outcome> = String::from_utf8(ran.stdout).unwrap().lines().map(outcome).collect();
+    let run = |lua: &str| {
+        let ran = Command::new(lua).args([&driver, &generated, &cases]).output().unwrap();
+        assert!(ran.status.success(), "{lua}: {}", String::from_utf8_lossy(&ran.stderr));
+        String::from_utf8(ran.stdout).unwrap()
+    };
+    let printed = run(first);
+    for other in &interpreters[1..] {
+        assert!(run(other) == printed, "{first} and {other} differ");
+    }
+    let outcomes: Vec<Outcome> = printed.lines().map(outcome).collect();
     assert_eq!(outcomes.len(), jobs.len());
     Some(outcomes)
 }

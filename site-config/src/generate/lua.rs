@@ -6,7 +6,7 @@
 use std::fmt::Write;
 
 use forebay_directive::grammar::{self, ArgumentKind, Key, KeyKind, Later, VERBS, Verb};
-use forebay_directive::{MAX_DURATION_S, Ready, Scratch, UNITS, mark};
+use forebay_directive::{DURATION_UNITS, MAX_CAPACITY_BYTES, MAX_DURATION_S, Ready, Scratch, UNITS, mark};
 
 use crate::schema::{GateKind, SiteConfig};
 
@@ -50,11 +50,16 @@ fn tables(config: &SiteConfig) -> String {
     ] {
         line(&mut out, name, &number.to_string());
     }
-    line(&mut out, "MAX_DURATION_S", &MAX_DURATION_S.to_string());
     let letters: Vec<String> = grammar::SUBSTITUTIONS.iter().map(char::to_string).collect();
     line(&mut out, "SUBSTITUTIONS", &list(letters.iter().map(|letter| quoted(letter))));
     line(&mut out, "INPUT_VARIABLES", &words(grammar::INPUT_VARIABLES));
-    line(&mut out, "UNITS", &list(UNITS.iter().map(|(unit, bytes)| format!("{unit} = {bytes}"))));
+    for (name, units, most) in
+        [("CAPACITY_UNITS", UNITS, MAX_CAPACITY_BYTES), ("DURATION_UNITS", DURATION_UNITS, MAX_DURATION_S)]
+    {
+        // The most of each unit that is allowed, as a string: Lua's numbers may lack the precision.
+        let most_of = |(unit, size): &(&str, u64)| format!("{unit} = \"{}\"", most / size);
+        line(&mut out, name, &list(units.iter().map(most_of)));
+    }
     let verbs: String = VERBS.iter().map(verb).collect();
     line(&mut out, "VERBS", &format!("{{\n{verbs}}}"));
     out

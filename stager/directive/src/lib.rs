@@ -34,6 +34,6 @@ pub use pattern::matches as pattern_matches;
 pub use statement::{Directives, Input, Options, Output, Scratch};
 pub use target::{Place, ScratchPath, Substitutions, Uri, expand};
 pub use value::{
-    MAX_CAPACITY_BYTES, MAX_DURATION_S, UNITS, check_name, env_name, parse_capacity, parse_duration_s,
+    DURATION_UNITS, MAX_CAPACITY_BYTES, MAX_DURATION_S, UNITS, check_name, env_name, parse_capacity, parse_duration_s,
     parse_size_bytes, print_duration, print_size,
 };

@@ -27,6 +27,9 @@ pub const UNITS: &[(&str, u64)] = &[
     ("pb", 1_000_000_000_000_000),
 ];
 
+/// Units of durations, with their seconds.
+pub const DURATION_UNITS: &[(&str, u64)] = &[("s", 1), ("m", 60), ("h", 3_600), ("d", 86_400)];
+
 const SIZE_REMEDY: &str = "write a number and one of K M G T P (powers of 1024, as KiB) or KB MB GB TB PB, as in 20GiB";
 const CAPACITY_REMEDY: &str =
     "write an integer and one of K M G T P (powers of 1024, as KiB) or KB MB GB TB PB, as in 20GiB";
@@ -83,16 +86,10 @@ pub fn parse_size_bytes(text: &str) -> Result<u64, ValueError> {
 /// Seconds of a duration.
 pub fn parse_duration_s(text: &str) -> Result<u64, ValueError> {
     let (digits, suffix) = split_leading(text, |c| c.is_ascii_digit());
-    let unit = match suffix {
-        "s" => 1,
-        "m" => 60,
-        "h" => 3_600,
-        "d" => 86_400,
-        _ => 0,
-    };
-    if digits.is_empty() || unit == 0 {
+    let unit = DURATION_UNITS.iter().find(|(unit, _)| *unit == suffix).map(|(_, seconds)| *seconds);
+    let (false, Some(unit)) = (digits.is_empty(), unit) else {
         return Err(bad(format!("'{text}' is not a duration"), DURATION_REMEDY));
-    }
+    };
     digits
         .parse::<u64>()
         .ok()

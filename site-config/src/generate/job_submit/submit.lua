@@ -37,7 +37,7 @@ local function accept(job_desc, script, option, all)
    if gate == "auto" then gate = DEFAULT_GATE end
    if all.waits and gate ~= "lazy" then
       job_desc.priority = 0
-      slurm.log_user("%s", "forebay: the job is held until its data is there; see: squeue -O JobID,AdminComment:120")
+      slurm.log_user("%s", "forebay: the job is held until its data is there; see: forebay job status")
    end
 end
 

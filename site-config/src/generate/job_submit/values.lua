@@ -8,25 +8,20 @@ local function check_name(at, text)
    if not is_name(text) then refuse(at, "E-DIR-NAME", "'" .. text .. "' is not a name", NAME_REMEDY) end
 end
 
--- `digits` times `unit`; nil where that is more than `most`.
-local function product(digits, unit, most)
+-- Whether the number `digits` is at most `most`, both decimal strings: Lua's own numbers may lack the precision.
+local function at_most(digits, most)
    local stripped = digits:gsub("^0+", "")
-   if stripped == "" then return 0 end
-   local n = #stripped <= 19 and tonumber(stripped)
-   if not n or math.type(n) ~= "integer" or n > most // unit then return nil end
-   return n * unit
+   return #stripped < #most or (#stripped == #most and stripped <= most)
 end
 
 local function check_capacity(at, text)
    local digits, suffix = text:match("^([0-9]*)(.*)$")
-   local unit = UNITS[suffix:lower()]
-   if digits == "" or not unit then
+   local most = CAPACITY_UNITS[suffix:lower()]
+   if digits == "" or not most then
       refuse(at, "E-DIR-VALUE", "'" .. text .. "' is not a capacity", CAPACITY_REMEDY)
-   end
-   local bytes = product(digits, unit, math.maxinteger)
-   if not bytes then
+   elseif not at_most(digits, most) then
       refuse(at, "E-DIR-VALUE", "capacity '" .. text .. "' is more than 8 EiB", CAPACITY_REMEDY)
-   elseif bytes == 0 then
+   elseif not digits:find("[1-9]") then
       refuse(at, "E-DIR-VALUE", "capacity '" .. text .. "' is nothing",
          "ask for at least 1K, or leave capacity= out")
    end
@@ -34,11 +29,10 @@ end
 
 local function check_duration(at, text)
    local digits, suffix = text:match("^([0-9]*)(.*)$")
-   local unit = ({ s = 1, m = 60, h = 3600, d = 86400 })[suffix]
-   if digits == "" or not unit then
+   local most = DURATION_UNITS[suffix]
+   if digits == "" or not most then
       refuse(at, "E-DIR-VALUE", "'" .. text .. "' is not a duration", DURATION_REMEDY)
-   end
-   if not product(digits, unit, MAX_DURATION_S) then
+   elseif not at_most(digits, most) then
       refuse(at, "E-DIR-VALUE", "duration '" .. text .. "' is more than 3650d", DURATION_REMEDY)
    end
 end
@@ -48,7 +42,7 @@ local function check_template(at, text)
    while true do
       from = text:find("%", from, true)
       if not from then return end
-      local letter = text:match("^[\0\1-\127\192-\255][\128-\191]*", from + 1)
+      local letter = text:match("^[\1-\127\192-\255][\128-\191]*", from + 1)
       if not letter then
          refuse(at, "E-DIR-VALUE", "a single '%' at the end", "use %A %a %j %u %x %d, or %% for a percent sign")
       elseif letter ~= "%" and not contains(SUBSTITUTIONS, letter) then

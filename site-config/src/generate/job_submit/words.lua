@@ -3,6 +3,7 @@
 -- Job: when a job is submitted, read what it asks Forebay for (#FOREBAY lines, --forebay=), refuse what is wrong with
 -- line, column and remedy, and hold a job that has to wait for its data until the stager releases it.
 -- It runs inside slurmctld with locks held: it only reads text, does no I/O and asks nobody.
+-- Slurm is built with any Lua from 5.1 to 5.4, so nothing newer than 5.1 is used, and no number beyond 2^53.
 
 @TABLES@
 
@@ -44,7 +45,7 @@ end
 
 local function characters_of(word)
    local list = {}
-   for character in word:gmatch("[\0\1-\127\192-\255][\128-\191]*") do
+   for character in word:gmatch("[\1-\127\192-\255][\128-\191]*") do
       if #list == MAX_NAME_BYTES then break end
       list[#list + 1] = character:lower()
    end
@@ -71,7 +72,7 @@ end
 
 local function nearest(word, candidates)
    local from = characters_of(word)
-   local best, best_distance = nil, math.max(#from // 2, 1)
+   local best, best_distance = nil, math.max(math.floor(#from / 2), 1)
    for _, candidate in ipairs(candidates) do
       local distance = edit_distance(from, characters_of(candidate))
       if distance < best_distance or (distance == best_distance and not best) then
@@ -154,6 +155,12 @@ local function push_statement(scanned, text, words)
    scanned[#scanned + 1] = words
 end
 
+local function is_utf8(text)
+   local rest = text:gsub("[\240-\244][\128-\191][\128-\191][\128-\191]", "?")
+   rest = rest:gsub("[\224-\239][\128-\191][\128-\191]", "?"):gsub("[\194-\223][\128-\191]", "?")
+   return not rest:find("[\128-\255]")
+end
+
 -- Adds the statements of `text` from byte `at` on; `line` is 0 for option text, where `;` separates statements.
 local function scan_text(scanned, text, line, at)
    scanned.bytes = scanned.bytes + #text - (at - 1)
@@ -161,12 +168,12 @@ local function scan_text(scanned, text, line, at)
       refuse({ line = line, column = 1 }, "E-DIR-LIMIT",
          string.format("more than %d bytes of directives", MAX_TEXT_BYTES), "stage fewer, larger directories")
    end
-   local control = text:find("[\0\1-\8\10-\31\127]")
+   local control = text:find("[\1-\8\10-\31\127]")
    if control then
       refuse(place(text, line, control), "E-DIR-SYNTAX", "a control character",
          "remove it; a file with Windows line ends is mended by dos2unix")
    end
-   if utf8 and not utf8.len(text) then
+   if not is_utf8(text) then
       refuse({ line = line, column = 1 }, "E-DIR-SYNTAX", "text that is not UTF-8", "save the script as UTF-8")
    end
    local words = {}
