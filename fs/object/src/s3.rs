@@ -115,7 +115,11 @@ impl S3Tier {
             Error::NotSupported { .. } | Error::NotImplemented { .. } | Error::UnknownConfigurationKey { .. } => {
                 TierError::Invalid { reason: format!("{url}: {reason}") }
             }
-            _ => TierError::Unavailable { url, reason },
+            _ => match status(&reason) {
+                Some("404") => TierError::Missing { url },
+                Some("401" | "403") => TierError::Forbidden { url, reason },
+                _ => TierError::Unavailable { url, reason },
+            },
         }
     }
 
@@ -232,6 +236,12 @@ impl S3Tier {
         })
         .await
     }
+}
+
+/// The HTTP status that a generic error speaks of. Listings and the first and last request of an upload fail with
+/// nothing else to tell it by.
+fn status(reason: &str) -> Option<&str> {
+    reason.split_once("status code: ")?.1.get(..3)
 }
 
 /// What the store said, without the page it may have said it on.
