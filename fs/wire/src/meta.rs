@@ -103,7 +103,8 @@ pub enum ReadOp {
         ino: InodeId,
     },
     /// Check permission and remember (until `Close` or the session's end) that the session has the file open: an
-    /// unlinked file lives as long.
+    /// unlinked file lives as long. With neither `read` nor `write` nothing is checked: for a file the caller has just
+    /// made, whose mode may deny what its descriptor allows.
     Open {
         /// The file.
         ino: InodeId,
@@ -124,7 +125,8 @@ pub enum ReadOp {
         /// Which of its bytes.
         range: ByteRange,
     },
-    /// Space and inodes of this shard's part of the filesystem (`total_bytes` and `free_bytes` are zero here).
+    /// Space and inodes of this shard's part of the filesystem: `total_bytes` is what its files' extents cover, and
+    /// `free_bytes` is zero.
     Statfs,
 }
 
@@ -379,6 +381,13 @@ pub enum MetaReply {
     Done,
     /// Refused; nothing has changed.
     Error(MetaError),
+    /// Between shards: a name is reserved for a rename.
+    Reserved {
+        /// What has the name now and will be replaced.
+        target: Option<(InodeId, FileKind)>,
+        /// Where given, only this user may replace it: the directory is sticky.
+        owner: Option<u32>,
+    },
 }
 
 /// A directory entry.
@@ -458,7 +467,7 @@ pub struct PeerStep {
     /// The transaction.
     pub txn: TxnId,
     /// Which of its steps, from 0.
-    pub step: u8,
+    pub step: u32,
     /// The source has the answers to all its transactions below this number.
     pub forget_below: u64,
     /// The filesystem.
@@ -487,27 +496,32 @@ pub enum PeerAction {
         /// Lifetime class.
         class: LifetimeClass,
     },
-    /// Mark a directory dead if it is empty; `NotEmpty` if not. A dead directory takes no new names.
+    /// Mark a directory dying if it is empty; `NotEmpty` if not. A dying directory takes no new names, until it is
+    /// either revived or, by `DropLink`, gone.
     KillDirectory {
         /// The directory.
         ino: InodeId,
+        /// Where given: refuse with `NotPermitted` unless this user owns it (the sticky bit of the directory it is in).
+        owner: Option<u32>,
     },
-    /// A directory marked dead lives again: the removal did not go through.
+    /// A directory marked dying lives again: the removal did not go through.
     ReviveDirectory {
         /// The directory.
         ino: InodeId,
     },
-    /// One more name for a file.
+    /// One more name for a file. Answered with its attributes.
     AddLink {
         /// The file.
         ino: InodeId,
     },
-    /// One name fewer for a file; with none left it goes once nobody has it open.
+    /// One name fewer for a file, or the end of a dying directory; with none left it goes once nobody has it open.
     DropLink {
-        /// The file.
+        /// The inode.
         ino: InodeId,
+        /// Where given: refuse with `NotPermitted` unless this user owns it (the sticky bit of the directory it is in).
+        owner: Option<u32>,
     },
-    /// Put a name into a directory as the target of a rename, replacing what has it if the rules of rename allow.
+    /// Put the reserved name into the directory, replacing what has it.
     InsertName {
         /// The directory.
         parent: InodeId,
@@ -517,10 +531,6 @@ pub enum PeerAction {
         ino: InodeId,
         /// What it is.
         kind: FileKind,
-        /// Refuse to replace.
-        no_replace: bool,
-        /// Who asks, for the permission check on the directory.
-        cred: Cred,
     },
     /// A directory was moved: its parent is another now.
     SetParent {
@@ -529,8 +539,8 @@ pub enum PeerAction {
         /// Its new parent.
         parent: InodeId,
     },
-    /// May the directory `moved` become a descendant of `into`? (Asked of shard 0, which serialises such moves until
-    /// it is told `MoveDone`.)
+    /// Let nobody else move a directory of the filesystem to another parent until `MoveDone` (asked of shard 0); `Busy`
+    /// where somebody does already. The source then walks up from `into` and gives up where it meets `moved`.
     MoveBegin {
         /// The directory that moves.
         moved: InodeId,
@@ -542,9 +552,41 @@ pub enum PeerAction {
         /// The directory that moved.
         moved: InodeId,
     },
-    /// The parent of a directory, for the no-cycle check.
+    /// The parent of a directory, for the no-cycle check. Answered with [`MetaReply::Entry`].
     ParentOf {
         /// The directory.
         ino: InodeId,
+    },
+    /// Check that a rename may put a name into a directory, and keep everybody else off the name until `InsertName` or
+    /// `ReleaseName`. Answered with [`MetaReply::Reserved`].
+    ReserveName {
+        /// The directory.
+        parent: InodeId,
+        /// The name.
+        name: Bytes,
+        /// The inode that is to get the name.
+        ino: InodeId,
+        /// What it is.
+        kind: FileKind,
+        /// Refuse to replace.
+        no_replace: bool,
+        /// Who asks, for the permission check on the directory.
+        cred: Cred,
+    },
+    /// The rename does not take place: the name is free again.
+    ReleaseName {
+        /// The directory.
+        parent: InodeId,
+        /// The name.
+        name: Bytes,
+    },
+    /// May an inode be moved, or lose its name?
+    MayMove {
+        /// The inode.
+        ino: InodeId,
+        /// Where given: this user must own it, else `NotPermitted`.
+        owner: Option<u32>,
+        /// Where given: the caller must have write permission on it, else `Access`.
+        write: Option<Cred>,
     },
 }

@@ -1,0 +1,57 @@
+//! Mutations, one file each: what they check and what they change in this shard. What another shard has to do as well
+//! is in [`crate::txn`].
+
+mod allocate;
+mod commit;
+mod create;
+mod end_session;
+mod exchange;
+mod link;
+mod make_root;
+mod mkdir;
+pub(crate) mod reap;
+pub(crate) mod rename;
+mod rmdir;
+mod setattr;
+mod unlink;
+pub(crate) mod xattr;
+
+use forebay_types::{Geometry, PgId};
+use forebay_wire::meta::{MutateOp, Mutation};
+
+use crate::error::Fault;
+use crate::session::Outcome;
+use crate::tx::Tx;
+
+/// Applies a mutation that was not applied before.
+pub(crate) fn mutate(tx: &mut Tx<'_>, m: &Mutation, placements: &[(PgId, Geometry)]) -> Result<Outcome, Fault> {
+    let reply = match &m.op {
+        MutateOp::MakeRoot => make_root::apply(tx, m),
+        MutateOp::Create { parent, name, node, mode, exclusive, content } => {
+            let new = create::New { parent: *parent, name, node, mode: *mode, exclusive: *exclusive };
+            create::apply(tx, m, &new, content.as_deref())
+        }
+        MutateOp::Mkdir { parent, name, mode } => return mkdir::apply(tx, m, *parent, name, *mode),
+        MutateOp::Unlink { parent, name } => return unlink::apply(tx, m, *parent, name),
+        MutateOp::Rmdir { parent, name } => return rmdir::apply(tx, m, *parent, name),
+        MutateOp::Rename { parent, name, new_parent, new_name, no_replace } => {
+            let from = rename::Place { dir: *parent, name };
+            let to = rename::Place { dir: *new_parent, name: new_name };
+            return rename::apply(tx, m, from, to, *no_replace);
+        }
+        MutateOp::Link { ino, parent, name } => return link::apply(tx, m, *ino, *parent, name),
+        MutateOp::SetAttr { ino, set } => setattr::apply(tx, m, *ino, set),
+        MutateOp::SetXattr { ino, name, value, when } => xattr::set(tx, m, *ino, name, value, *when),
+        MutateOp::RemoveXattr { ino, name } => xattr::remove(tx, m, *ino, name),
+        MutateOp::AllocateStripes { class, .. } => allocate::apply(tx, m, *class, placements),
+        MutateOp::Commit { ino, extents, receipts, size_at_least, touch } => {
+            let new = commit::New { extents, receipts, size_at_least: *size_at_least, touch: *touch };
+            commit::apply(tx, m, *ino, &new)
+        }
+        MutateOp::Exchange { ino, expect, replace, receipts } => {
+            exchange::apply(tx, m, *ino, expect, replace, receipts)
+        }
+        MutateOp::EndSession { session } => end_session::apply(tx, m, *session),
+    }?;
+    Ok(Outcome::Done(reply))
+}

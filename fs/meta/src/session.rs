@@ -1,0 +1,81 @@
+//! Exactly-once: a mutation's answer is kept under its name until its session has said that it has it.
+
+use forebay_types::{Errno, Geometry, OpId, PgId, SessionId};
+use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation};
+
+use crate::error::Fault;
+use crate::ops;
+use crate::record::{ReplyRecord, SessionRecord};
+use crate::tx::Tx;
+
+/// How far an operation got with its own entry.
+pub(crate) enum Outcome {
+    Done(MetaReply),
+    /// The transaction of this number goes on.
+    Pending(u64),
+}
+
+pub(crate) fn load(tx: &Tx<'_>, session: SessionId) -> Result<SessionRecord, Fault> {
+    Ok(tx.get("session", &tx.keys.session(session))?.unwrap_or_default())
+}
+
+/// Applies a mutation, unless it was applied before. `None`: its transaction goes on.
+pub(crate) fn once(
+    tx: &mut Tx<'_>,
+    mutation: &Mutation,
+    placements: &[(PgId, Geometry)],
+) -> Result<Option<MetaReply>, Fault> {
+    let id = mutation.id;
+    let mut session = load(tx, id.session)?;
+    if session.ended {
+        let again = matches!(mutation.op, MutateOp::EndSession { session } if session == id.session);
+        let reply = if again { MetaReply::Done } else { MetaReply::Error(MetaError::SessionEnded(id.session)) };
+        return Ok(Some(reply));
+    }
+    if mutation.acknowledged_below > session.acknowledged_below {
+        session.acknowledged_below = mutation.acknowledged_below;
+        tx.put(tx.keys.session(id.session), &session);
+        let end = OpId { sequence: mutation.acknowledged_below, ..id };
+        tx.delete_all(&(tx.keys.reply(OpId { sequence: 0, ..id }), tx.keys.reply(end)))?;
+    }
+    if id.sequence < session.acknowledged_below {
+        // A copy that was long under way: the session has the answer already.
+        return Ok(Some(MetaReply::Error(Errno::Stale.into())));
+    }
+    match tx.get("reply", &tx.keys.reply(id))? {
+        Some(ReplyRecord::Done(reply)) => return Ok(Some(reply)),
+        Some(ReplyRecord::Pending(_)) => return Ok(None),
+        None => {}
+    }
+    let before = tx.savepoint();
+    match ops::mutate(tx, mutation, placements) {
+        Ok(Outcome::Done(reply)) => {
+            keep(tx, id, &reply)?;
+            Ok(Some(reply))
+        }
+        Ok(Outcome::Pending(number)) => {
+            tx.put(tx.keys.reply(id), &ReplyRecord::Pending(number));
+            Ok(None)
+        }
+        Err(Fault::Refused(error)) => {
+            tx.rollback(before);
+            let reply = MetaReply::Error(error);
+            keep(tx, id, &reply)?;
+            Ok(Some(reply))
+        }
+        Err(broken) => Err(broken),
+    }
+}
+
+/// Keeps an answer; one that asks to be asked again is forgotten instead, and so is one that nobody waits for.
+pub(crate) fn keep(tx: &mut Tx<'_>, id: OpId, reply: &MetaReply) -> Result<(), Fault> {
+    let session = load(tx, id.session)?;
+    let again = matches!(reply, MetaReply::Error(MetaError::Busy | MetaError::NotServed { .. }));
+    let key = tx.keys.reply(id);
+    if again || session.ended || id.sequence < session.acknowledged_below {
+        tx.delete(key);
+    } else {
+        tx.put(key, &ReplyRecord::Done(reply.clone()));
+    }
+    Ok(())
+}

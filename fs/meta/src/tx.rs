@@ -1,0 +1,197 @@
+//! One entry's view of the store: reads see the entry's own writes, and nothing is written until it is whole.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use forebay_env::{Batch, Kv, Pair};
+use forebay_types::{FsId, InodeId, ShardId, StripeId, Timestamp};
+use forebay_wire::meta::MetaError;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::entry::Effect;
+use crate::error::Fault;
+use crate::key::{Keys, Range};
+use crate::record::{Counters, Inode, Usage, decode, encode};
+
+type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+
+/// See the module.
+pub(crate) struct Tx<'a> {
+    kv: &'a dyn Kv,
+    pub keys: Keys,
+    pub me: ShardId,
+    pub shard_count: u16,
+    pub now: Timestamp,
+    /// The inode nobody has open.
+    pub closed: Option<InodeId>,
+    /// Whether the session has the inode open for writing.
+    pub held: bool,
+    /// Stripes whose live bytes changed.
+    pub touched: BTreeSet<StripeId>,
+    pub effects: Vec<Effect>,
+    writes: Writes,
+}
+
+/// A point to go back to.
+pub(crate) struct Savepoint {
+    writes: Writes,
+    touched: BTreeSet<StripeId>,
+    effects: usize,
+}
+
+impl<'a> Tx<'a> {
+    pub fn new(kv: &'a dyn Kv, me: ShardId, shard_count: u16, now: Timestamp) -> Self {
+        Self {
+            kv,
+            keys: Keys(me),
+            me,
+            shard_count,
+            now,
+            closed: None,
+            held: false,
+            touched: BTreeSet::new(),
+            effects: Vec::new(),
+            writes: Writes::new(),
+        }
+    }
+
+    pub fn into_batch(self) -> Batch {
+        Batch { writes: self.writes.into_iter().collect() }
+    }
+
+    pub fn savepoint(&self) -> Savepoint {
+        Savepoint { writes: self.writes.clone(), touched: self.touched.clone(), effects: self.effects.len() }
+    }
+
+    pub fn rollback(&mut self, to: Savepoint) {
+        self.writes = to.writes;
+        self.touched = to.touched;
+        self.effects.truncate(to.effects);
+    }
+
+    pub fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
+        self.writes.insert(key, Some(value));
+    }
+
+    pub fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
+        self.put_raw(key, encode(value));
+    }
+
+    pub fn delete(&mut self, key: Vec<u8>) {
+        self.writes.insert(key, None);
+    }
+
+    pub fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {
+        match self.writes.get(key) {
+            Some(written) => Ok(written.clone()),
+            None => Ok(self.kv.get(key)?),
+        }
+    }
+
+    pub fn get<T: DeserializeOwned>(&self, what: &'static str, key: &[u8]) -> Result<Option<T>, Fault> {
+        Ok(self.get_raw(key)?.map(|bytes| decode(what, &bytes)).transpose()?)
+    }
+
+    pub fn scan(&self, (start, end): &Range, limit: usize) -> Result<Vec<Pair>, Fault> {
+        if start >= end {
+            return Ok(Vec::new());
+        }
+        let mine = self.writes.range(start.clone()..end.clone());
+        // Each of our deletions can hide at most one of the store's keys.
+        let hidden = mine.clone().filter(|(_, value)| value.is_none()).count();
+        let stored = self.kv.scan(start, end, limit.saturating_add(hidden))?;
+        if mine.clone().next().is_none() {
+            return Ok(stored);
+        }
+        let mut merged: BTreeMap<Vec<u8>, Vec<u8>> = stored.into_iter().collect();
+        for (key, value) in mine {
+            match value {
+                Some(value) => merged.insert(key.clone(), value.clone()),
+                None => merged.remove(key),
+            };
+        }
+        Ok(merged.into_iter().take(limit).collect())
+    }
+
+    pub fn last(&self, (start, end): &Range) -> Result<Option<Pair>, Fault> {
+        if start >= end {
+            return Ok(None);
+        }
+        let mine =
+            self.writes.range(start.clone()..end.clone()).rev().find_map(|(k, v)| v.clone().map(|v| (k.clone(), v)));
+        let mut end = end.clone();
+        while let Some(stored) = self.kv.last(start, &end)? {
+            if mine.as_ref().is_some_and(|(key, _)| *key >= stored.0) {
+                break;
+            }
+            if !self.writes.contains_key(&stored.0) {
+                return Ok(Some(stored));
+            }
+            end = stored.0;
+        }
+        Ok(mine)
+    }
+
+    pub fn any(&self, range: &Range) -> Result<bool, Fault> {
+        Ok(!self.scan(range, 1)?.is_empty())
+    }
+
+    /// Deletes every key of a range, a page at a time.
+    pub fn delete_all(&mut self, range: &Range) -> Result<(), Fault> {
+        loop {
+            let page = self.scan(range, 1024)?;
+            let last = page.len() < 1024;
+            for (key, _) in page {
+                self.delete(key);
+            }
+            if last {
+                return Ok(());
+            }
+        }
+    }
+
+    /// Refuses a request that names another shard's inode.
+    pub fn local(&self, ino: InodeId) -> Result<(), Fault> {
+        if ino.shard() == self.me {
+            return Ok(());
+        }
+        Err(MetaError::NotServed { shard: ino.shard(), epoch: forebay_types::Epoch(0) }.into())
+    }
+
+    pub fn inode(&self, fs: FsId, ino: InodeId) -> Result<Option<Inode>, Fault> {
+        self.get("inode", &self.keys.inode(fs, ino))
+    }
+
+    /// Writes a changed inode: its version grows.
+    pub fn put_inode(&mut self, fs: FsId, inode: &mut Inode) {
+        inode.attr.version += 1;
+        self.put(self.keys.inode(fs, inode.attr.ino), inode);
+    }
+
+    pub fn counters(&self) -> Result<Counters, Fault> {
+        Ok(self.get("counters", &self.keys.counters())?.unwrap_or_default())
+    }
+
+    pub fn put_counters(&mut self, counters: &Counters) {
+        self.put(self.keys.counters(), counters);
+    }
+
+    pub fn usage(&self, fs: FsId) -> Result<Usage, Fault> {
+        Ok(self.get("usage", &self.keys.usage(fs))?.unwrap_or_default())
+    }
+
+    pub fn add_usage(&mut self, fs: FsId, inodes: i64, bytes: i64) -> Result<(), Fault> {
+        if inodes == 0 && bytes == 0 {
+            return Ok(());
+        }
+        let mut usage = self.usage(fs)?;
+        usage.inodes = usage.inodes.checked_add_signed(inodes).expect("inodes in use are counted as they come and go");
+        usage.bytes = usage.bytes.checked_add_signed(bytes).expect("bytes in use are counted as they come and go");
+        self.put(self.keys.usage(fs), &usage);
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+#[path = "tx_tests.rs"]
+mod tests;
