@@ -6,7 +6,14 @@
 //! calls. Invariants: those of `ARCHITECTURE.md`; losing the daemon delays and never damages.
 #![forbid(unsafe_code)]
 
+pub mod check;
+pub mod client;
 pub mod core;
+pub mod daemon;
 pub mod fs;
 pub mod journal;
+pub mod perform;
+pub mod reached;
+pub mod server;
+pub mod settings;
 pub mod slurm;

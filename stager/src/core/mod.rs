@@ -229,3 +229,5 @@ mod order_tests;
 #[cfg(test)]
 #[path = "core_tests.rs"]
 mod tests;
+#[cfg(test)]
+mod world;

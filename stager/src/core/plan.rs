@@ -148,7 +148,7 @@ pub fn new_record(
         on_error: directives.options.on_error,
         wait_ms: directives.options.wait_s.map_or(policy.hold_max_ms, |s| s.saturating_mul(1000)),
         wait_since_ms: now,
-        comments: directives.options.notify == Notify::Comment,
+        comments: policy.comments && directives.options.notify == Notify::Comment,
         scratch: directives
             .scratch
             .iter()

@@ -35,6 +35,8 @@ pub struct Policy {
     pub gone_after_ms: Millis,
     /// How long a started job may be missing before it counts as ended with outcome unknown.
     pub unknown_after_ms: Millis,
+    /// Whether anything is written to admin comments.
+    pub comments: bool,
     /// Pause between two progress comments of one job.
     pub comment_interval_ms: Millis,
     /// How long a closed record stays for reports.
@@ -64,6 +66,7 @@ impl Default for Policy {
             flush_poll_ms: 500,
             gone_after_ms: MINUTE,
             unknown_after_ms: 30 * MINUTE,
+            comments: true,
             comment_interval_ms: 30_000,
             closed_keep_ms: 7 * DAY,
             utc_offset_s: 0,

@@ -1,0 +1,45 @@
+//! From `site.toml` to what the core and the loop go by.
+
+use std::time::Duration;
+
+use forebay_site_config::{GateKind, Seconds, SiteConfig};
+
+use crate::core::{Millis, Policy};
+
+/// What the loop goes by.
+#[derive(Clone, PartialEq, Debug)]
+pub struct Settings {
+    /// What the core goes by.
+    pub policy: Policy,
+    /// Time between two looks at Slurm's job list.
+    pub poll: Duration,
+}
+
+fn ms(seconds: Seconds) -> Millis {
+    seconds.0.saturating_mul(1000)
+}
+
+impl Settings {
+    /// Reads the settings out of a site's configuration.
+    #[must_use]
+    pub fn of(config: &SiteConfig) -> Self {
+        let defaults = Policy::default();
+        let policy = Policy {
+            cluster: config.cluster.name.clone(),
+            mount: config.node.mount.display().to_string(),
+            lazy_by_default: config.gate.default == GateKind::Lazy,
+            max_transfers: config.stage_in.max_transfers.max(1) as usize,
+            backoff_ms: (ms(config.stage_in.backoff.first), ms(config.stage_in.backoff.longest)),
+            give_up_ms: ms(config.stage_in.give_up),
+            park_after_ms: ms(config.stage_out.park_after),
+            keep_parked_ms: ms(config.stage_out.keep_parked),
+            hold_max_ms: ms(config.gate.hold_max),
+            // Epilog's own wait is over when Slurm says that the job has ended; what it handed over gets as long again.
+            flush_budget_ms: ms(config.flush.epilog_budget).saturating_mul(2).max(defaults.flush_budget_ms),
+            comment_interval_ms: ms(config.slurm.comment_min_interval),
+            comments: config.notify.admin_comment,
+            ..defaults
+        };
+        Self { poll: config.slurm.poll.duration(), policy }
+    }
+}
