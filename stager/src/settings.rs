@@ -43,3 +43,28 @@ impl Settings {
         Self { poll: config.slurm.poll.duration(), policy }
     }
 }
+
+/// Local time less UTC, in seconds, as `date` has it; 0 where it cannot be told.
+pub async fn utc_offset_s() -> i64 {
+    let asked = tokio::process::Command::new("/bin/date").arg("+%z").kill_on_drop(true).output();
+    match tokio::time::timeout(Duration::from_secs(5), asked).await {
+        Ok(Ok(output)) => read_offset(&String::from_utf8_lossy(&output.stdout)).unwrap_or(0),
+        _ => 0,
+    }
+}
+
+/// Seconds of an offset as `+0530`.
+fn read_offset(text: &str) -> Option<i64> {
+    let text = text.trim();
+    let (sign, digits) = match text.split_at_checked(1)? {
+        ("+", digits) => (1, digits),
+        ("-", digits) => (-1, digits),
+        _ => return None,
+    };
+    let (hours, minutes) = digits.split_at_checked(2)?;
+    Some(sign * (hours.parse::<i64>().ok()? * 3_600 + minutes.parse::<i64>().ok()? * 60))
+}
+
+#[cfg(test)]
+#[path = "settings_tests.rs"]
+mod tests;

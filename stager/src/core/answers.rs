@@ -124,6 +124,7 @@ impl Turn<'_> {
             }
             (Slot::Remove, _) => {
                 self.record.view = false;
+                self.record.view_begun = false;
                 self.enter(crate::core::record::Stage::Closed);
             }
             _ => {}

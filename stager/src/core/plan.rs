@@ -159,6 +159,8 @@ pub fn new_record(
         inputs,
         outputs,
         view: false,
+        view_begun: false,
+        restage: false,
         held,
         hold_wanted: false,
         withdrawn: false,

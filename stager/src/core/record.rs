@@ -184,8 +184,12 @@ pub struct Record {
     pub inputs: Vec<InputRecord>,
     /// Outputs.
     pub outputs: Vec<OutputRecord>,
-    /// Whether the view is there.
+    /// Whether the view is there, with the links it should have.
     pub view: bool,
+    /// Whether anything of a view may be there.
+    pub view_begun: bool,
+    /// Whether holds are dropped before inputs are looked at again.
+    pub restage: bool,
     /// Whether the job is held on our behalf.
     pub held: bool,
     /// Whether the job must be held before Slurm starts it again.

@@ -25,8 +25,7 @@ impl Turn<'_> {
         if self.now < remove_at {
             return self.wake_at(remove_at);
         }
-        let made_view = self.record.view || self.record.inputs.iter().all(|input| input.dataset.is_some());
-        if !made_view {
+        if !self.record.view_begun {
             return self.enter(Stage::Closed);
         }
         let writes = |slot: &Slot| matches!(slot, Slot::View | Slot::Control(_) | Slot::Nodes | Slot::Export(_));

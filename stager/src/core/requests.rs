@@ -66,7 +66,7 @@ impl Turn<'_> {
             self.record.blocked = None;
             self.record.withdrawn = false;
             self.record.wait_since_ms = self.now;
-            self.reset_inputs();
+            self.record.restage = true;
             return self.enter(Stage::Resolving);
         }
         let stuck = |state| matches!(state, OutputState::Parked | OutputState::Dropped);

@@ -168,7 +168,7 @@ impl Turn<'_> {
         self.reset_attempt(next);
         self.record.resumed &= scratch_left;
         self.record.round += 1;
-        self.reset_inputs();
+        self.record.restage = true;
         self.record.hold_wanted = self.record.seen.state == SlurmState::Pending && !self.record.seen.held;
         self.record.wait_since_ms = self.now;
         self.enter(Stage::Resolving);

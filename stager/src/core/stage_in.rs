@@ -17,6 +17,9 @@ impl Turn<'_> {
                 self.want_drop(index);
             }
         }
+        if self.record.restage && !self.drop_for_restage() {
+            return true;
+        }
         if self.record.blocked.is_some() {
             if self.record.on_error == OnError::Cancel && !self.record.withdrawn {
                 self.want(Slot::CancelJob);
@@ -32,6 +35,19 @@ impl Turn<'_> {
         let remedy = format!("forebay job retry {} waits as long again", self.record.key.job);
         self.input_refused(Slot::View, user_problem("E-STAGE-LATE", text, remedy));
         self.record.blocked.is_some()
+    }
+
+    /// Drops the holds of what was staged before, and forgets it once that is done.
+    fn drop_for_restage(&mut self) -> bool {
+        for index in 0..self.record.inputs.len() as u32 {
+            self.want_drop(index);
+        }
+        if self.record.inputs.iter().any(|input| input.dataset.is_some() && !input.dropped) {
+            return false;
+        }
+        self.record.restage = false;
+        self.reset_inputs();
+        true
     }
 
     /// Something the job waits for cannot be had.
@@ -79,6 +95,7 @@ impl Turn<'_> {
                 let pin = input.probed.as_ref().map(|probed| probed.pin.clone());
                 input.dataset = pin.map(|pin| dataset_id(uid, &input.uri, &input.include, &input.exclude, &pin));
             }
+            self.record.view_begun = true;
             self.enter(Stage::Admitted);
         }
     }
