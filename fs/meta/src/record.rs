@@ -76,13 +76,15 @@ pub(crate) struct Counters {
     pub inode: u64,
     pub stripe: u64,
     pub txn: u64,
+    /// No transaction below this number is under way.
+    pub oldest_txn: u64,
     /// Transactions under way.
     pub active_txns: u32,
 }
 
 impl Default for Counters {
     fn default() -> Self {
-        Self { inode: 2, stripe: 1, txn: 1, active_txns: 0 }
+        Self { inode: 2, stripe: 1, txn: 1, oldest_txn: 1, active_txns: 0 }
     }
 }
 

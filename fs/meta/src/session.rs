@@ -33,10 +33,12 @@ pub(crate) fn once(
         return Ok(Some(reply));
     }
     if mutation.acknowledged_below > session.acknowledged_below {
+        // From where the last such deletion ended: a store is slow to pass over what it has deleted.
+        let start = OpId { sequence: session.acknowledged_below, ..id };
+        let end = OpId { sequence: mutation.acknowledged_below, ..id };
         session.acknowledged_below = mutation.acknowledged_below;
         tx.put(tx.keys.session(id.session), &session);
-        let end = OpId { sequence: mutation.acknowledged_below, ..id };
-        tx.delete_all(&(tx.keys.reply(OpId { sequence: 0, ..id }), tx.keys.reply(end)))?;
+        tx.delete_all(&(tx.keys.reply(start), tx.keys.reply(end)))?;
     }
     if id.sequence < session.acknowledged_below {
         // A copy that was long under way: the session has the answer already.

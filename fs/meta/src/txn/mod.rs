@@ -73,8 +73,14 @@ pub(crate) fn launch(
 
 fn send(tx: &mut Tx<'_>, mut record: TxnRecord) -> Result<(), Fault> {
     let number = record.step.txn.number;
-    let oldest = tx.scan(&tx.keys.all(b'T'), 1)?.first().map_or(number, |(key, _)| key::number(key, 4));
-    record.step.forget_below = oldest.min(number);
+    let mut counters = tx.counters()?;
+    let under_way = (tx.keys.txn(counters.oldest_txn), tx.keys.all(b'T').1);
+    let oldest = tx.scan(&under_way, 1)?.first().map_or(number, |(key, _)| key::number(key, 4)).min(number);
+    if oldest > counters.oldest_txn {
+        counters.oldest_txn = oldest;
+        tx.put_counters(&counters);
+    }
+    record.step.forget_below = oldest;
     record.step.now = tx.now;
     tx.put(tx.keys.txn(number), &record);
     tx.effects.push(Effect::Send { to: record.to, step: record.step });

@@ -27,7 +27,7 @@ pub(crate) fn answer(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Faul
     }
     if step.forget_below > forgotten {
         tx.put_raw(tx.keys.forgotten(source), step.forget_below.to_be_bytes().to_vec());
-        let from = tx.keys.answer(TxnId { source, number: 0 }, 0);
+        let from = tx.keys.answer(TxnId { source, number: forgotten }, 0);
         let to = tx.keys.answer(TxnId { source, number: step.forget_below }, 0);
         tx.delete_all(&(from, to))?;
     }
