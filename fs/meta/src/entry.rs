@@ -116,3 +116,7 @@ pub enum Effect {
         session: SessionId,
     },
 }
+
+#[cfg(test)]
+#[path = "entry_tests.rs"]
+mod tests;

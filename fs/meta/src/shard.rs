@@ -1,7 +1,7 @@
 //! A shard: prepare, log, apply.
 
 use forebay_env::{Batch, Durability, Kv};
-use forebay_types::{FileKind, FsId, InodeId, ShardId, StripeId, Timestamp};
+use forebay_types::{FileKind, FsId, InodeId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, PeerStep};
 
 use crate::entry::{Applied, Entry, Input};
@@ -10,7 +10,7 @@ use crate::key::{self, Keys};
 use crate::open::OpenTable;
 use crate::placement::Placement;
 use crate::receipt::ReceiptKey;
-use crate::record::{Dentry, TxnRecord, decode};
+use crate::record::{Dentry, SessionRecord, TxnRecord, decode};
 use crate::tx::Tx;
 use crate::{ops, session, stripes, txn};
 
@@ -197,6 +197,17 @@ impl<K: Kv> Shard<K> {
             start = key::after(&self.keys().orphan(fs, ino));
         }
         Ok(self.kv.scan(&start, &end, limit)?.iter().map(|(key, _)| (key::fs_of(key), key::ino_of(key))).collect())
+    }
+
+    /// Sessions that have changed something here and have not ended.
+    pub fn sessions(&self) -> Result<Vec<SessionId>, ShardError> {
+        let (start, end) = self.keys().all(b'Z');
+        let mut live = Vec::new();
+        for (key, bytes) in self.kv.scan(&start, &end, usize::MAX)? {
+            let session: SessionRecord = decode("session", &bytes)?;
+            live.extend((!session.ended).then(|| SessionId(key::number(&key, key.len() - 8))));
+        }
+        Ok(live)
     }
 
     /// Whether an inode has lost its last name but is still there.
