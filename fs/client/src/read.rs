@@ -84,6 +84,16 @@ impl Filesystem {
         }
     }
 
+    /// Reads the bytes of one extent, whatever the file's map is by now. [`Errno::Again`] where they are gone, because
+    /// nothing names them any more; an extent in a cold tier is an error.
+    pub async fn read_extent(&self, extent: &Extent) -> Result<Bytes, ClientError> {
+        let mut attempts = Attempts::new(self.shards.cluster.options().timeout);
+        self.fetch(extent, &mut attempts).await.map_err(|error| match error {
+            ReadError::Gone => Errno::Again.into(),
+            ReadError::Failed(error) => error,
+        })
+    }
+
     /// Extents for a range: those known, or asked for now.
     async fn extents(&self, file: &Arc<File>, range: ByteRange) -> Result<KnownExtents, ClientError> {
         if let Some(known) = file.lock().known.as_ref().filter(|known| known.cover(range)) {

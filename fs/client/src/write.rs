@@ -6,7 +6,7 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use forebay_cache::{Packed, Run, WriteBuffer, pack};
 use forebay_erasure::StripeLayout;
-use forebay_types::{ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits};
+use forebay_types::{Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits};
 use forebay_wire::chunk::Receipt;
 use forebay_wire::meta::{MutateOp, SetAttr};
 use futures::StreamExt;
@@ -209,13 +209,55 @@ impl Filesystem {
         Ok(done)
     }
 
+    /// Puts bytes of a file on drives without naming them in its map yet: little goes inline, more into stripes of
+    /// `class`. What comes back is for [`Self::exchange`].
+    pub async fn write_stripes(
+        &self,
+        ino: InodeId,
+        class: LifetimeClass,
+        file_offset: u64,
+        data: Bytes,
+    ) -> Result<(Vec<Extent>, Vec<Receipt>), ClientError> {
+        let mut buffer = WriteBuffer::default();
+        buffer.write(file_offset, data);
+        let map = self.shards.cluster.map().await?;
+        let full = usize::from(map.geometry.data) * limits::CHUNK_MAX_BYTES;
+        let mut writes = futures::stream::iter(pack(&buffer, full))
+            .map(|part| self.write_part(ino, class, part))
+            .buffered(STRIPES_AT_ONCE);
+        let mut ready = Durable::default();
+        while let Some(part) = writes.next().await {
+            let part = part?;
+            ready.extents.extend(part.extents);
+            ready.receipts.extend(part.receipts);
+        }
+        Ok((ready.extents, ready.receipts))
+    }
+
+    /// Maps bytes to other extents that hold the same bytes, where the map still is `expect`: [`Errno::Again`] where it
+    /// is not. Returns the attributes after it.
+    pub async fn exchange(
+        &self,
+        ino: InodeId,
+        expect: Vec<Extent>,
+        replace: Vec<Extent>,
+        receipts: Vec<Receipt>,
+    ) -> Result<Attr, ClientError> {
+        let op = MutateOp::Exchange { ino, expect, replace, receipts };
+        let attr = namespace::expect_attr(self.shards.mutate(ino.shard(), &Cred::ROOT, op).await?)?;
+        if let Some(file) = self.files.find(ino) {
+            file.lock().known = None;
+        }
+        Ok(attr)
+    }
+
     /// Sets a file's size, after writing back what is dirty (what the new size cuts off is not written).
     pub async fn truncate(
         &self,
         cred: &Cred,
         ino: InodeId,
         mut set: SetAttr,
-    ) -> Result<forebay_types::Attr, ClientError> {
+    ) -> Result<Attr, ClientError> {
         let Some(size) = set.size else { return self.setattr(cred, ino, set).await };
         let file = self.files.get(ino);
         let _one_at_a_time = file.flush_lock.lock().await;
