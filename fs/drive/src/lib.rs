@@ -13,7 +13,8 @@
 //!   records, appended in sequence order: a *chunk* (header block, then the payload), *tombstones* (up to
 //!   [`TOMBSTONES_MAX`] keys that are deleted), or a *mark* (nothing but the news of what is durable; it also covers
 //!   what a crash tore).
-//! * Every write of a block takes the drive's next *sequence* number. A segment's *generation* is the sequence its
+//! * Every write of a block takes the drive's next *sequence* number. Each start of the drive goes on far above all
+//!   earlier ones, by a count of starts in the superblock. A segment's *generation* is the sequence its
 //!   header was written with; a record of another generation is left over from an earlier use of the segment. A record
 //!   also carries its own segment and offset, so that bytes of users that look like a record are not taken for one.
 //! * Every record carries the highest sequence that was durable when it was written. After a crash the largest of these

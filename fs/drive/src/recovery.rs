@@ -12,8 +12,9 @@ use crate::record::{BLOCK, Record, RecordKind, SegmentHeader, SegmentUse, Stream
 use crate::scan::{Found, Item, ScannedSegment, What};
 use crate::space::{Segment, Space, State};
 
-/// Sequences left out after each start: whatever was handed out and never seen again lies in between.
-const SEQUENCE_GAP: u64 = 1 << 20;
+/// Each start hands out sequences from its own number times this: what an earlier start wrote and recovery does not see,
+/// for its segment's header was lost with the power, can never be taken for something new.
+const SEQUENCES_PER_START: u64 = 1 << 40;
 
 /// Bytes that were durable and are no record any more. Which chunk they were is not known; the chunk is missing, and is
 /// rebuilt like any other that is missing.
@@ -54,12 +55,6 @@ pub struct Recovered {
 }
 
 impl Recovered {
-    /// A drive on which nothing was ever written.
-    #[must_use]
-    pub fn empty(layout: Layout, drive: Uuid) -> Self {
-        Self::new(layout, drive, Vec::new(), Vec::new(), 0, 0)
-    }
-
     /// The headers that make every segment of a new drive free, in order: 8192 bytes each, for the segment's start.
     pub fn first_headers(layout: Layout, drive: Uuid) -> impl Iterator<Item = (u32, Vec<u8>)> {
         (0..layout.segments).map(move |segment| {
@@ -90,10 +85,11 @@ impl Recovered {
         &self.report
     }
 
-    /// The drive, going on. The effects cover what was torn and free what is empty; they come before any other.
+    /// The drive, going on as its start number `starts`, which the superblock already says. The effects cover what was
+    /// torn and free what is empty; they come before any other.
     #[must_use]
-    pub fn start(mut self, effects: &mut Vec<Effect>) -> (DriveCore, RecoveryReport) {
-        let last = self.highest + SEQUENCE_GAP;
+    pub fn start(mut self, starts: u32, effects: &mut Vec<Effect>) -> (DriveCore, RecoveryReport) {
+        let last = self.highest.max(u64::from(starts) * SEQUENCES_PER_START);
         let (mut index, mut space) = (Index::default(), Space::new(self.layout));
         fill(&self.segments, &mut index, &mut space);
         let live_bytes = index.live.values().map(|entry| u64::from(entry.payload_bytes)).sum();

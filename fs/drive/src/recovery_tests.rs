@@ -33,7 +33,7 @@ fn a_damaged_header_in_the_middle_is_reported_and_the_rest_survives() {
         let from = segment as usize * layout.segment_bytes as usize + offset as usize;
         scan.feed(Some(&medium[from..from + bytes as usize]));
     }
-    let (core, report) = scan.finish().start(&mut Vec::new());
+    let (core, report) = scan.finish().start(9, &mut Vec::new());
     assert_eq!((report.chunks, report.torn_records), (2, 0));
     let found: Vec<u32> = report.corrupt.iter().map(|region| region.bytes).collect();
     assert_eq!(found, [3 * BLOCK as u32], "exactly the damaged record");
@@ -74,7 +74,7 @@ fn one_bad_copy_of_a_segment_header_is_no_loss_and_two_are_reported() {
         let from = segment as usize * layout().segment_bytes as usize + offset as usize;
         scan.feed(Some(&medium[from..from + bytes as usize]));
     }
-    let (_, report) = scan.finish().start(&mut Vec::new());
+    let (_, report) = scan.finish().start(9, &mut Vec::new());
     assert_eq!(report.lost_segments.len(), 1);
 }
 

@@ -11,7 +11,7 @@ const MAGIC: [u8; 8] = *b"FOREBAYD";
 pub const SUPERBLOCK_VERSION: u16 = 1;
 
 /// Identity and cut of a drive. 4096 bytes: magic 0..8, version 8..10, zero 10..12, cluster 12..28, drive 28..44,
-/// drive id 44..48, segment bytes 48..52, segments 52..56, zeros, CRC32C 4092..4096.
+/// drive id 44..48, segment bytes 48..52, segments 52..56, starts 56..60, zeros, CRC32C 4092..4096.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct Superblock {
     /// The cluster the drive belongs to; [`Uuid::NIL`] while it belongs to none.
@@ -22,6 +22,9 @@ pub struct Superblock {
     pub drive_id: DriveId,
     /// How the device is cut.
     pub layout: Layout,
+    /// How often the drive was opened for writing. Raised, durably, before each start, so that no start hands out a
+    /// sequence of an earlier one.
+    pub starts: u32,
 }
 
 /// Why a block is not a superblock this release can use.
@@ -47,7 +50,7 @@ impl Superblock {
     pub fn encode(&self) -> Vec<u8> {
         let mut w = Writer::new();
         w.bytes(&MAGIC).u16(SUPERBLOCK_VERSION).u16(0).bytes(&self.cluster.0).bytes(&self.drive.0);
-        w.u32(self.drive_id.0).u32(self.layout.segment_bytes).u32(self.layout.segments);
+        w.u32(self.drive_id.0).u32(self.layout.segment_bytes).u32(self.layout.segments).u32(self.starts);
         seal(w)
     }
 
@@ -74,7 +77,7 @@ impl Superblock {
         if checked != Ok(layout) {
             return Err(SuperblockError::Damaged);
         }
-        Ok(Self { cluster, drive, drive_id, layout })
+        Ok(Self { cluster, drive, drive_id, layout, starts: r.u32() })
     }
 }
 

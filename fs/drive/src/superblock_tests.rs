@@ -6,6 +6,7 @@ fn superblock() -> Superblock {
         drive: Uuid([0xd2; 16]),
         drive_id: DriveId(7),
         layout: Layout::new(64 << 20, 1 << 20).unwrap(),
+        starts: 3,
     }
 }
 
@@ -15,7 +16,7 @@ fn bytes_are_those_of_version_one() {
     let mut want = b"FOREBAYD\x01\0\0\0".to_vec();
     want.extend([0xc1; 16]);
     want.extend([0xd2; 16]);
-    want.extend([7, 0, 0, 0, 0, 0, 0x10, 0, 63, 0, 0, 0]);
+    want.extend([7, 0, 0, 0, 0, 0, 0x10, 0, 63, 0, 0, 0, 3, 0, 0, 0]);
     assert_eq!(&block[..want.len()], want);
     assert!(block[want.len()..BLOCK - 4].iter().all(|byte| *byte == 0));
     assert_eq!(Superblock::decode(&block), Ok(superblock()));

@@ -65,6 +65,7 @@ pub(crate) struct World {
     acked: BTreeMap<ChunkKey, Made>,
     pub(crate) refused: Vec<(OpNumber, Refusal)>,
     pub(crate) report: RecoveryReport,
+    starts: u32,
 }
 
 fn at(segment: u32, offset: u32) -> usize {
@@ -77,20 +78,32 @@ impl World {
         for (segment, head) in Recovered::first_headers(layout(), DRIVE) {
             medium[at(segment, 0)..][..head.len()].copy_from_slice(&head);
         }
-        Self::on(medium, BTreeMap::new())
+        Self::on(medium, BTreeMap::new(), 1)
     }
 
-    fn on(medium: Vec<u8>, acked: BTreeMap<ChunkKey, Made>) -> Self {
+    fn on(medium: Vec<u8>, acked: BTreeMap<ChunkKey, Made>, starts: u32) -> Self {
         let mut scan = Scan::new(layout(), DRIVE);
         while let Need::Read { segment, offset, bytes } = scan.need() {
             let from = at(segment, offset);
             scan.feed(Some(&medium[from..from + bytes as usize]));
         }
         let mut effects = Vec::new();
-        let (core, report) = scan.finish().start(&mut effects);
+        let (core, report) = scan.finish().start(starts, &mut effects);
         let (cached, flying, reads, open_ops, refused) = Default::default();
-        let mut world =
-            Self { core, medium, cached, flying, flush: None, reads, next_op: 0, open_ops, acked, refused, report };
+        let mut world = Self {
+            core,
+            medium,
+            cached,
+            flying,
+            flush: None,
+            reads,
+            next_op: 0,
+            open_ops,
+            acked,
+            refused,
+            report,
+            starts,
+        };
         world.absorb(effects);
         world
     }
@@ -249,7 +262,7 @@ impl World {
         for (key, made) in self.open_ops.into_values().flatten() {
             allowed.entry(key).or_default().push(made);
         }
-        let mut next = Self::on(self.medium, self.acked.clone());
+        let mut next = Self::on(self.medium, self.acked.clone(), self.starts + 1);
         assert_eq!((&next.report.corrupt, &next.report.lost_segments.len()), (&Vec::new(), &0), "a crash is no damage");
         for (key, unsure) in allowed {
             let now = next.get(key).map(|read| read.expect("what recovery keeps is whole"));
