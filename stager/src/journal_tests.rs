@@ -23,7 +23,7 @@ fn what_was_written_is_loaded_after_a_crash() {
     let record = some_record();
     Journal::new(kv.clone()).write(&[Effect::Journal(Box::new(record.clone()))]).unwrap();
     kv.crash(0);
-    assert_eq!(Journal::new(kv.clone()).load().unwrap(), [record.clone()]);
+    assert_eq!(Journal::new(kv.clone()).load().unwrap(), std::slice::from_ref(&record));
     Journal::new(kv.clone()).write(&[Effect::Forget(record.key)]).unwrap();
     assert!(Journal::new(kv).load().unwrap().is_empty());
 }

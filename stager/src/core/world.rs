@@ -200,10 +200,6 @@ impl World {
         self.list();
     }
 
-    pub fn stage(&self, job: u32) -> Stage {
-        self.core.find(job).unwrap().stage
-    }
-
     pub fn phase(&self, job: u32) -> forebay_wire::stager::JobPhase {
         self.core.find(job).unwrap().phase()
     }
