@@ -49,7 +49,7 @@ fn check(tx: &Tx<'_>, m: &Mutation, inode: &Inode, set: &SetAttr) -> Result<(), 
     if set.class.is_some() && !root {
         return Err(Errno::NotPermitted);
     }
-    if set.uid.is_some_and(|uid| !root && !(owner && uid == inode.attr.uid)) {
+    if !root && set.uid.is_some_and(|uid| !owner || uid != inode.attr.uid) {
         return Err(Errno::NotPermitted);
     }
     if set.gid.is_some_and(|gid| !root && !(owner && (gid == inode.attr.gid || cred.in_group(gid)))) {
