@@ -1,0 +1,57 @@
+//! FUSE: the kernel's requests, translated to calls of the client library and back.
+//!
+//! Job: [`Front`] takes a request from the thread that read it, hands it to the runtime and replies from there; one
+//! file says what each group of operations means ([`names`], [`attributes`], [`io`], [`directories`], [`xattrs`]), and
+//! [`convert`] holds the words of both sides against each other.
+//!
+//! Semantics: the kernel checks permissions with everything it knows of the caller (`default_permissions`), the shard
+//! again with the ids and groups it is told. Names and attributes have no lifetime in the kernel, so each use asks.
+//! Pages stay cached until size or modification time say that the file has changed; they are dropped on open. Writes
+//! go through to the client at once, where they are dirty until fsync, close, or a few seconds later. An append goes
+//! to the end this node knows of: appends of several nodes to one file can overwrite each other. Locks are of this
+//! node only. A file's own node sees its bytes always; others, once they are flushed.
+
+mod attributes;
+mod convert;
+mod directories;
+mod front;
+mod groups;
+mod io;
+mod names;
+mod session;
+mod xattrs;
+
+use forebay_client::{ClientError, Filesystem};
+use forebay_types::Cred;
+
+pub use front::Front;
+pub use session::{FuseSession, InFlight};
+
+/// What every operation has: the filesystem, and what is kept between requests.
+struct Ops {
+    fs: Filesystem,
+    listings: directories::Listings,
+    groups: groups::GroupCache,
+}
+
+/// Who asks, as the kernel says.
+#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
+struct Caller {
+    uid: u32,
+    gid: u32,
+    pid: u32,
+}
+
+impl Ops {
+    fn new(fs: Filesystem) -> Self {
+        Self { fs, listings: directories::Listings::default(), groups: groups::GroupCache::default() }
+    }
+
+    /// The caller's identity, with the supplementary groups that the kernel does not tell.
+    fn cred(&self, caller: Caller) -> Cred {
+        Cred { uid: caller.uid, gid: caller.gid, groups: self.groups.of(caller) }
+    }
+}
+
+/// What an operation comes to.
+type Outcome<T> = Result<T, ClientError>;
