@@ -1,0 +1,78 @@
+use super::*;
+
+fn engines() -> Vec<(IoEngine, Box<dyn Device>, tempfile::NamedTempFile)> {
+    let mut engines = Vec::new();
+    for engine in [IoEngine::Threads, IoEngine::Uring] {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        match start(Arc::new(file.reopen().unwrap()), engine) {
+            Ok(device) => engines.push((engine, device, file)),
+            Err(error) => eprintln!("skipped: {engine:?} is not to be had here: {error}"),
+        }
+    }
+    engines
+}
+
+fn finish(device: &mut dyn Device, wanted: usize) -> Vec<Completion> {
+    let mut ended = Vec::new();
+    for _ in 0..60 {
+        if ended.len() == wanted {
+            return ended;
+        }
+        device.wait(Duration::from_secs(1), &mut ended).unwrap();
+    }
+    panic!("{} of {wanted} operations have ended after a minute", ended.len());
+}
+
+#[test]
+fn what_is_written_is_read() {
+    for (engine, mut device, _file) in engines() {
+        for n in 0..300u64 {
+            let buffer = AlignedBuffer::of(&[&[n as u8; 8192]]);
+            device.begin(n, Io::Write { at: n * 8192, buffer });
+        }
+        assert!(finish(&mut *device, 300).into_iter().all(|completion| completion.result.is_ok()));
+        device.begin(1000, Io::Flush);
+        finish(&mut *device, 1);
+        for n in 0..300u64 {
+            device.begin(n, Io::Read { at: n * 8192 + 4096, buffer: AlignedBuffer::zeroed(4096) });
+        }
+        for completion in finish(&mut *device, 300) {
+            let buffer = completion.result.unwrap().unwrap();
+            assert_eq!(buffer.as_ref(), [completion.id as u8; 4096], "{engine:?}");
+        }
+    }
+}
+
+#[test]
+fn reading_past_the_end_is_an_error_and_not_zeros() {
+    for (engine, mut device, file) in engines() {
+        file.as_file().set_len(4096).unwrap();
+        device.begin(1, Io::Read { at: 0, buffer: AlignedBuffer::zeroed(8192) });
+        let ended = finish(&mut *device, 1).remove(0);
+        assert_eq!(ended.result.unwrap_err().kind(), io::ErrorKind::UnexpectedEof, "{engine:?}");
+    }
+}
+
+#[test]
+fn the_waker_ends_a_wait() {
+    for (engine, mut device, _file) in engines() {
+        let wake = device.waker();
+        wake();
+        wake();
+        let mut ended = Vec::new();
+        // Without the wake-up this would wait for an hour.
+        device.wait(Duration::from_secs(3600), &mut ended).unwrap();
+        assert!(ended.is_empty(), "{engine:?}");
+        let waiting = std::thread::spawn(move || wake());
+        device.wait(Duration::from_secs(3600), &mut ended).unwrap();
+        waiting.join().unwrap();
+    }
+}
+
+#[test]
+fn buffers_are_aligned() {
+    for len in [0, 1, 4096, 266_240] {
+        let buffer = AlignedBuffer::zeroed(len);
+        assert_eq!((buffer.as_ref().as_ptr() as usize % 4096, buffer.as_ref().len()), (0, len));
+    }
+}
