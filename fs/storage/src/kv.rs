@@ -107,7 +107,7 @@ impl Kv for RocksKv {
         }
         let mut options = WriteOptions::default();
         options.set_sync(durability == Durability::Flushed);
-        self.db.write_opt(&writes, &options).map_err(failed)
+        self.db.write_opt(writes, &options).map_err(failed)
     }
 }
 
