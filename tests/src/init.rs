@@ -2,13 +2,13 @@
 //!
 //! A node sees this machine's `/` with its own `/proc`, `/run`, `/tmp`, `/var/tmp`, `/mnt`, `/dev/shm` (tmpfs), its own
 //! `/etc` (an overlay: a bind of single files would be detached by the kernel whenever the machine renames a new file into
-//! place), `/home` and `/run/lab` (see [`crate::paths`]). Readiness is one byte on standard output.
+//! place), `/usr/sbin` (an overlay with our mount program), `/home` and `/run/lab` (see [`crate::paths`]). Readiness is one byte on standard output.
 
 use std::ffi::OsStr;
 use std::fs::{self, Permissions};
 use std::io::Write;
 use std::os::fd::AsFd;
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{PermissionsExt, chown, symlink};
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
@@ -71,6 +71,7 @@ pub fn node(state: &Path, name: &str) -> Result<(), LabError> {
     let home = node.state.join("home");
     bind(&home, Path::new("/home"))?;
     etc(&node, &dir)?;
+    sbin(&dir)?;
     for (target, mode) in [("/mnt", "755"), ("/tmp", "1777"), ("/dev/shm", "1777")] {
         tmpfs(Path::new(target), mode)?;
     }
@@ -124,16 +125,28 @@ fn stage_run(node: &NodeSpec, dir: &Path) -> Result<PathBuf, LabError> {
     Ok(run)
 }
 
-fn etc(node: &NodeSpec, dir: &Path) -> Result<(), LabError> {
-    let layers = dir.join("etc");
-    tmpfs(&layers, "755")?;
+/// Lays a layer of the node's own over a folder of this machine.
+fn overlay(target: &str, layers: &Path) -> Result<(), LabError> {
+    tmpfs(layers, "755")?;
     let (upper, work) = (layers.join("upper"), layers.join("work"));
     for path in [&upper, &work] {
         fs::create_dir(path).context(|| format!("make {}", path.display()))?;
     }
-    let options = format!("lowerdir=/etc,upperdir={},workdir={}", upper.display(), work.display());
-    mount(Some("overlay"), "/etc", Some("overlay"), MsFlags::empty(), Some(options.as_str()))
-        .context(|| "overlay /etc".to_owned())?;
+    let options = format!("lowerdir={target},upperdir={},workdir={}", upper.display(), work.display());
+    mount(Some("overlay"), target, Some("overlay"), MsFlags::empty(), Some(options.as_str()))
+        .context(|| format!("overlay {target}"))
+}
+
+/// `mount -t forebay` looks for `/sbin/mount.forebay`, and nowhere else.
+fn sbin(dir: &Path) -> Result<(), LabError> {
+    overlay("/usr/sbin", &dir.join("sbin"))?;
+    let link = Path::new("/usr/sbin").join(crate::cluster::MOUNT_PROGRAM);
+    symlink(Path::new(crate::paths::BIN).join(crate::cluster::MOUNT_PROGRAM), &link)
+        .context(|| format!("link {}", link.display()))
+}
+
+fn etc(node: &NodeSpec, dir: &Path) -> Result<(), LabError> {
+    overlay("/etc", &dir.join("etc"))?;
     let hosts = node
         .hosts
         .iter()

@@ -166,6 +166,16 @@ impl Lab {
         Footprint::of(&self.inner.lock().record)
     }
 
+    /// What ends the lab from another thread, while this one uses it.
+    pub fn stopper(&self) -> Stopper {
+        Stopper { inner: self.inner.clone(), keeper_pid: self.keeper.process.id() }
+    }
+
+    /// Keeps the logs beside the build outputs, for somebody to look at after the lab's end.
+    pub fn save_logs(&self) {
+        self.inner.save_logs();
+    }
+
     /// Ends the lab and reports what it failed to end.
     pub fn end(mut self) -> Result<(), LabError> {
         self.keeper.end(&self.inner)
@@ -185,6 +195,23 @@ impl Lab {
     pub fn detach(mut self) -> Result<String, LabError> {
         self.keeper.detach()?;
         Ok(self.inner.id.clone())
+    }
+}
+
+/// Ends a lab that somebody else owns. The owner's later calls fail.
+pub struct Stopper {
+    inner: Arc<Inner>,
+    keeper_pid: u32,
+}
+
+impl Stopper {
+    /// Ends the lab; its files are gone when this returns.
+    pub fn stop(&self) -> Result<(), LabError> {
+        kill(Pid::from_raw(self.keeper_pid.cast_signed()), Signal::SIGTERM).context(|| "stop the lab".to_owned())?;
+        wait::until_true("the lab has ended", END, || {
+            self.inner.reap();
+            !self.inner.state.exists()
+        })
     }
 }
 

@@ -3,11 +3,13 @@
 //! Job: run whole clusters on one machine without touching it. A [`lab::Lab`] is one process tree in namespaces of its
 //! own, with named nodes that have their own address, mounts, processes and host name; [`slurm::Slurm`] runs a real
 //! Slurm on such nodes; [`process::Daemon`] runs one of our daemons; [`logs`] reads what they said; [`footprint`] measures
-//! what is left after the end; [`tidy`] checks the source tree itself.
+//! what is left after the end; [`cluster`] and [`site`] run Forebay itself, [`demo`] shows it and [`bench`] measures it; [`tidy`] checks the source tree itself.
 //! Invariants: every wait has a deadline; everything a lab made is gone after it, however its owner ended; no `unsafe`.
 //! This crate knows the programs of Forebay by name only and links none of them.
 #![forbid(unsafe_code)]
 
+pub mod cluster;
+pub mod demo;
 pub mod error;
 pub mod footprint;
 pub mod init;
@@ -18,15 +20,18 @@ pub mod node;
 pub mod ns;
 pub mod paths;
 pub mod process;
+pub mod site;
 pub mod slurm;
 pub mod slurm_config;
 pub mod spec;
 pub mod tidy;
 pub mod wait;
 
+pub use cluster::{Cluster, ClusterSettings};
 pub use error::LabError;
 pub use footprint::{Footprint, Leftovers};
 pub use lab::Lab;
 pub use node::{Node, NodeCommand, User};
 pub use process::Daemon;
+pub use site::{Site, SiteSettings};
 pub use slurm::{Job, Slurm, SlurmSettings};
