@@ -42,6 +42,7 @@ mod core;
 mod durability;
 mod index;
 mod layout;
+mod reads;
 mod record;
 mod recovery;
 mod scan;

@@ -1,3 +1,5 @@
+use std::time::Instant;
+
 use super::*;
 
 fn engines() -> Vec<(IoEngine, Box<dyn Device>, tempfile::NamedTempFile)> {
@@ -14,13 +16,12 @@ fn engines() -> Vec<(IoEngine, Box<dyn Device>, tempfile::NamedTempFile)> {
 
 fn finish(device: &mut dyn Device, wanted: usize) -> Vec<Completion> {
     let mut ended = Vec::new();
-    for _ in 0..60 {
-        if ended.len() == wanted {
-            return ended;
-        }
+    let deadline = Instant::now() + Duration::from_secs(60);
+    while ended.len() < wanted {
+        assert!(Instant::now() < deadline, "{} of {wanted} operations have ended after a minute", ended.len());
         device.wait(Duration::from_secs(1), &mut ended).unwrap();
     }
-    panic!("{} of {wanted} operations have ended after a minute", ended.len());
+    ended
 }
 
 #[test]
@@ -30,7 +31,8 @@ fn what_is_written_is_read() {
             let buffer = AlignedBuffer::of(&[&[n as u8; 8192]]);
             device.begin(n, Io::Write { at: n * 8192, buffer });
         }
-        assert!(finish(&mut *device, 300).into_iter().all(|completion| completion.result.is_ok()));
+        let failure = finish(&mut *device, 300).into_iter().find_map(|completion| completion.result.err());
+        assert!(failure.is_none(), "{engine:?}: {failure:?}");
         device.begin(1000, Io::Flush);
         finish(&mut *device, 1);
         for n in 0..300u64 {

@@ -294,7 +294,7 @@ fn one_superblock_is_enough_and_none_is_not() {
     bench.flip(SUPERBLOCK_OFFSETS[1] + 20);
     drop(bench.open(IoEngine::Auto));
     // Opening has written both again.
-    SUPERBLOCK_OFFSETS.map(|at| bench.flip(at + 20));
+    SUPERBLOCK_OFFSETS.iter().for_each(|at| bench.flip(at + 20));
     let message = bench.refusal();
     assert!(message.contains("damaged") && message.contains("replace the drive"), "{message}");
 }
