@@ -8,6 +8,7 @@
 //! This crate knows the programs of Forebay by name only and links none of them.
 #![forbid(unsafe_code)]
 
+pub mod bench;
 pub mod cluster;
 pub mod demo;
 pub mod error;
@@ -16,6 +17,7 @@ pub mod init;
 pub mod keeper;
 pub mod lab;
 pub mod logs;
+pub mod mounted;
 pub mod node;
 pub mod ns;
 pub mod paths;
@@ -31,6 +33,7 @@ pub use cluster::{Cluster, ClusterSettings};
 pub use error::LabError;
 pub use footprint::{Footprint, Leftovers};
 pub use lab::Lab;
+pub use mounted::Mounted;
 pub use node::{Node, NodeCommand, User};
 pub use process::Daemon;
 pub use site::{Site, SiteSettings};

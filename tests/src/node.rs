@@ -93,6 +93,11 @@ impl Node {
         spec::node_dir(self.inner.state(), &self.name).join("disk")
     }
 
+    /// The node's `/`, mounts included, as this machine reaches it.
+    pub fn root(&self) -> Result<PathBuf, LabError> {
+        Ok(PathBuf::from(format!("/proc/{}/root", self.inner.init_pid(&self.name)?)))
+    }
+
     /// Where the log of `program` on this node goes, as this machine sees it.
     pub fn log_path(&self, program: &str) -> PathBuf {
         self.inner.state().join("log").join(format!("{}-{program}.log", self.name))

@@ -1,0 +1,106 @@
+//! Many files: two threads create, look at, read and remove them.
+//!
+//! *Easy*: empty files, each thread in a folder of its own. *Hard*: 3901 bytes each, both threads in one folder.
+
+use std::fs::{self, File};
+use std::io::Write;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
+
+use super::{Measured, Place};
+use crate::error::{Context, LabError};
+
+const THREADS: u32 = 2;
+const FILES: u32 = 600;
+const HARD_BYTES: usize = 3901;
+const SMALL_BYTES: usize = 8 << 10;
+const UNIT: &str = "ops/s";
+
+/// One operation on one file.
+type Step = fn(&Path) -> std::io::Result<()>;
+
+/// Names and attributes.
+pub fn metadata(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
+    let easy = Folders::make(place, "easy", false)?;
+    let mut found = vec![
+        ("md_easy_creation", UNIT, easy.rate(place, |path| File::create(path).map(drop))?),
+        ("md_easy_stat", UNIT, easy.rate(place, |path| fs::metadata(path).map(drop))?),
+        ("md_easy_removal", UNIT, easy.rate(place, |path| fs::remove_file(path))?),
+    ];
+    let hard = Folders::make(place, "hard", true)?;
+    found.extend([
+        ("md_hard_creation", UNIT, hard.rate(place, |path| fs::write(path, [7; HARD_BYTES]))?),
+        ("md_hard_stat", UNIT, hard.rate(place, |path| fs::metadata(path).map(drop))?),
+        ("md_hard_read", UNIT, hard.rate(place, |path| read(path, HARD_BYTES))?),
+        ("md_hard_removal", UNIT, hard.rate(place, |path| fs::remove_file(path))?),
+    ]);
+    Ok(found)
+}
+
+/// Small files, durable, then read with nothing cached, and again.
+pub fn small(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
+    let folders = Folders::make(place, "small", false)?;
+    let write: Step = |path| {
+        let mut file = File::create(path)?;
+        file.write_all(&[9; SMALL_BYTES])?;
+        file.sync_data()
+    };
+    let written = folders.rate(place, write)?;
+    place.forget()?;
+    let cold = folders.rate(place, |path| read(path, SMALL_BYTES))?;
+    let warm = folders.rate(place, |path| read(path, SMALL_BYTES))?;
+    Ok(vec![("small_write", UNIT, written), ("small_read_cold", UNIT, cold), ("small_read_warm", UNIT, warm)])
+}
+
+fn read(path: &Path, size: usize) -> std::io::Result<()> {
+    let got = fs::read(path)?.len();
+    if got == size {
+        Ok(())
+    } else {
+        Err(std::io::Error::other(format!("{} has {got} bytes, not {size}", path.display())))
+    }
+}
+
+/// The folders that threads work in, one each or one for all.
+struct Folders {
+    name: &'static str,
+    shared: bool,
+}
+
+impl Folders {
+    fn make(place: &Place<'_>, name: &'static str, shared: bool) -> Result<Self, LabError> {
+        let folders = Folders { name, shared };
+        for thread in 0..THREADS {
+            let dir = place.outside.join(folders.of(thread));
+            fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
+        }
+        Ok(folders)
+    }
+
+    fn of(&self, thread: u32) -> PathBuf {
+        let last = if self.shared { "all".to_owned() } else { thread.to_string() };
+        Path::new(self.name).join(last)
+    }
+
+    /// Files a second, all threads together, each file once.
+    fn rate(&self, place: &Place<'_>, step: Step) -> Result<f64, LabError> {
+        // Relative paths: the way into the lab is not what is measured.
+        std::env::set_current_dir(&place.outside).context(|| format!("enter {}", place.outside.display()))?;
+        let start = Instant::now();
+        let work = |thread: u32| {
+            let dir = self.of(thread);
+            (0..FILES).try_for_each(|number| step(&dir.join(format!("{thread}.{number}"))))
+        };
+        let ended: Vec<std::io::Result<()>> = std::thread::scope(|scope| {
+            let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
+            threads.into_iter().map(|thread| thread.join().expect("a step does not panic")).collect()
+        });
+        let seconds = start.elapsed().as_secs_f64();
+        std::env::set_current_dir("/").context(|| "leave the folder".to_owned())?;
+        ended
+            .into_iter()
+            .collect::<std::io::Result<()>>()
+            .context(|| format!("work in {}", place.outside.display()))?;
+        Ok(f64::from(THREADS * FILES) / seconds)
+    }
+}

@@ -1,0 +1,193 @@
+//! A cluster's life: every process dies and comes back, and what is refused names the thing and the remedy.
+
+use std::time::Duration;
+
+use forebay_tests::node::own_program;
+use forebay_tests::{Cluster, ClusterSettings, Lab, Mounted, User, wait};
+
+const SOON: Duration = Duration::from_secs(90);
+
+#[test]
+fn every_process_dies_and_all_data_is_there_afterwards() {
+    let mut at = Mounted::start(2, &ClusterSettings::default()).unwrap();
+    let make = "mkdir -p tree; for i in $(seq 120); do mkdir -p tree/$((i % 9)); head -c $((i * 1009)) /dev/urandom >tree/$((i % 9))/f$i; done
+        ln -s f9 tree/0/link; ln tree/1/f1 tree/hard; setfattr -n user.k -v v tree/1/f1; chmod 600 tree/1/f1; head -c 30000000 /dev/urandom >tree/big
+        touch -d '2001-02-03 04:05:06 UTC' tree/2/f2; sync";
+    at.run(0, make).unwrap();
+    let picture = "find tree -printf '%P %y %m %s %n %u %l\\n' | sort; find tree -type f | sort | xargs sha256sum
+        getfattr --only-values -n user.k tree/hard; stat -c %Y tree/2/f2";
+    let before = at.run(0, picture).unwrap();
+    let names = at.cluster.names();
+    let all: Vec<&str> = names.iter().map(String::as_str).collect();
+    at.cluster.kill(&all).unwrap();
+    // A client that is mounted goes on when the hosts are back, without being touched.
+    at.cluster.restart(&all).unwrap();
+    at.cluster.wait_down(&[], SOON).unwrap();
+    assert_eq!(at.run(0, picture).unwrap(), before);
+    at.run(0, "echo after >tree/after; sync tree/after").unwrap();
+    assert_eq!(at.run(1, "cat tree/after; rm tree/after").unwrap(), "after\n");
+    // Now the clients die as well, and nobody shuts anything down in order.
+    at.cluster.kill(&all).unwrap();
+    for client in &at.clients {
+        client.shell(&User::root(), "pkill -9 -x forebay-client; umount -l /mnt/forebay").unwrap();
+    }
+    at.cluster.restart(&all).unwrap();
+    at.clients.iter().try_for_each(|client| at.cluster.mount(client)).unwrap();
+    assert_eq!(at.run(1, picture).unwrap(), before);
+    at.cluster.daemon("s1").stop(SOON).unwrap();
+    at.cluster.restart(&["s1"]).unwrap();
+    assert_eq!(at.run(0, picture).unwrap(), before);
+}
+
+/// A peer of the next version: shows its own greeting, reads the other's, closes.
+const NEWER: &str = "
+import socket, struct, sys
+s = socket.create_server(('0.0.0.0', 7999)); print('up', flush=True)
+while True:
+    c, _ = s.accept(); theirs = c.recv(42, socket.MSG_WAITALL)
+    c.sendall(theirs[:8] + struct.pack('<H', struct.unpack('<H', theirs[8:10])[0] + 1) + bytes(32)); c.close()
+";
+/// A client of an older version; prints what the host answers.
+const OLDER: &str = "
+import socket, struct, sys
+c = socket.create_connection((sys.argv[1], 7000), 20); c.sendall(b'forebay\\n' + struct.pack('<H', 0) + bytes(32))
+got = b''
+while True:
+    more = c.recv(1000)
+    if not more: break
+    got += more
+print(got[:8] == b'forebay\\n', len(got))
+";
+
+#[test]
+fn what_is_refused_is_named_with_its_remedy() {
+    let mut at = Mounted::start(1, &ClusterSettings { drive_mib: 1024, ..ClusterSettings::default() }).unwrap();
+    let c1 = at.client(0).clone();
+    twice_on_one_directory(&at);
+    let refused = |command: forebay_tests::NodeCommand, words: &[&str]| {
+        let line = command.line();
+        let output = command.output().unwrap();
+        let said = output.stdout + &output.stderr;
+        assert!(!output.status.success(), "{line} was not refused: {said}");
+        for word in words {
+            assert!(said.contains(word), "{line}: no {word:?} in {said}");
+        }
+        output.status.code()
+    };
+    // Another key.
+    own_program(&c1, "forebay").unwrap().args(["cluster", "keygen", "/tmp/other.key"]).run().unwrap();
+    let other = |key: &str| {
+        let hosts = at.cluster.addresses().join(",");
+        own_program(&c1, "forebay").unwrap().args(["--hosts", &hosts, "--key", key, "status"]).deadline(SOON)
+    };
+    refused(other("/tmp/other.key"), &["key"]);
+    refused(other("/tmp/none.key"), &["/tmp/none.key"]);
+    c1.shell(
+        &User::root(),
+        "mkdir -p /mnt/second /mnt/third; cp /tmp/other.key /tmp/open.key; chmod 644 /tmp/open.key; touch /mnt/file",
+    )
+    .unwrap();
+    refused(other("/tmp/open.key"), &["chmod 600 /tmp/open.key"]);
+    refused(
+        own_program(&c1, "forebay").unwrap().args(["cluster", "keygen", "/tmp/other.key"]),
+        &["/tmp/other.key exists"],
+    );
+    // Mounts.
+    let source = |fs: &str| format!("{}/{fs}", at.cluster.addresses().join(","));
+    let mount = |fs: &str, point: &str, options: &str| {
+        let line = ["-t", "forebay", &source(fs), point, "-o", options].map(str::to_owned);
+        c1.command("mount").args(line).deadline(SOON)
+    };
+    let key = "key=/etc/forebay/cluster.key,log=/tmp/log,timeo=20";
+    refused(mount("demo", "/mnt/second", "key=/tmp/other.key,log=/tmp/log,node_socket=none,timeo=20"), &["key"]);
+    refused(mount("nope", "/mnt/second", &format!("{key},node_socket=none")), &["nope", "demo"]);
+    refused(mount("demo", "/mnt/forebay", &format!("{key},node_socket=none")), &["/mnt/forebay", "in use"]);
+    refused(mount("demo", "/mnt/second", key), &["another forebay-client"]);
+    refused(mount("demo", "/mnt/missing", &format!("{key},node_socket=none")), &["/mnt/missing"]);
+    refused(mount("demo", "/mnt/file", &format!("{key},node_socket=none")), &["/mnt/file"]);
+    refused(mount("demo", "/mnt/second", "colour=blue"), &["colour"]);
+    mount("demo", "/mnt/third", &format!("{key},node_socket=none,ro")).run().unwrap();
+    refused(c1.command("touch").arg("/mnt/third/x"), &["Read-only"]);
+    c1.command("umount").arg("/mnt/third").run().unwrap();
+    // Versions.
+    let address = at.cluster.hosts()[0].address().to_string();
+    let said = c1.command("python3").args(["-c", OLDER, &address]).run().unwrap();
+    assert_eq!(said, "True 42\n", "an older client is greeted, told the version, and nothing else");
+    let host = at.cluster.daemon("s1");
+    host.wait_log("upgrade the older one", SOON).unwrap();
+    let newer = c1.command("python3").args(["-c", NEWER]).spawn(&c1.log_path("newer")).unwrap();
+    wait::until_true("the newer peer listens", SOON, || {
+        std::fs::read_to_string(c1.log_path("newer")).is_ok_and(|text| text.contains("up"))
+    })
+    .unwrap();
+    let ask = own_program(&c1, "forebay").unwrap().args([
+        "--hosts",
+        "127.0.0.1:7999",
+        "--key",
+        "/etc/forebay/cluster.key",
+        "status",
+    ]);
+    assert_eq!(refused(ask.deadline(SOON), &["version", "upgrade the older one"]), Some(9));
+    newer.kill().unwrap();
+    let nobody = own_program(&c1, "forebay").unwrap().args([
+        "--hosts",
+        "127.0.0.1:7998",
+        "--key",
+        "/etc/forebay/cluster.key",
+        "status",
+    ]);
+    assert_eq!(refused(nobody.deadline(SOON), &["127.0.0.1:7998"]), Some(8));
+    at.run(0, "echo still >works; cat works").unwrap();
+}
+
+/// A second daemon on a host's directory, and one on its drive.
+fn twice_on_one_directory(at: &Mounted) {
+    let host = &at.cluster.hosts()[5];
+    let second = |dir: &str, drive: &str| {
+        let forebayd = own_program(host, "forebayd").unwrap().args([
+            "--dir",
+            dir,
+            "--name",
+            "twin",
+            "--key",
+            "/etc/forebay/cluster.key",
+        ]);
+        let output = forebayd.args(["--listen", "127.0.0.1:7444", "--drive", drive]).deadline(SOON).output().unwrap();
+        assert!(!output.status.success(), "a second forebayd ran");
+        output.stdout + &output.stderr
+    };
+    let said = second("/run/lab/disk/forebay", "/run/lab/disk/drive9:600MiB");
+    assert!(said.contains("/run/lab/disk/forebay") && said.contains("use"), "{said}");
+    let said = second("/run/lab/disk/elsewhere", "/run/lab/disk/drive0:600MiB");
+    assert!(said.contains("/run/lab/disk/drive0"), "{said}");
+}
+
+#[test]
+fn a_cluster_is_formed_once_of_hosts_that_are_free() {
+    let lab = Lab::builder().storage_hosts(6).start().unwrap();
+    let cluster = Cluster::unformed(&lab, &ClusterSettings { drive_mib: 1024, ..ClusterSettings::default() }).unwrap();
+    let create = |code: &str, hosts: &[String]| {
+        let forebay = own_program(&lab.node("s1"), "forebay").unwrap().args([
+            "--key",
+            "/etc/forebay/cluster.key",
+            "cluster",
+            "create",
+            "--name",
+            "lab",
+        ]);
+        let output = forebay.args(["--ec", code, "--shards", "8"]).args(hosts).deadline(SOON).output().unwrap();
+        (output.status.code(), output.stdout + &output.stderr)
+    };
+    let (code, said) = create("4+2", &cluster.addresses()[..5]);
+    assert!(code != Some(0) && said.contains('6'), "five hosts cannot carry 4+2: {said}");
+    cluster.form().unwrap();
+    let (code, said) = create("4+2", &cluster.addresses());
+    assert!(code != Some(0) && said.contains("already belongs to cluster"), "{said}");
+    let status = cluster.ask(&["status"]).unwrap();
+    assert_eq!(status["geometry"], "4+2");
+    assert_eq!(status["hosts"].as_array().map(Vec::len), Some(6));
+    // Shards are on the first four hosts only, so that the last two may die.
+    let shards = |host: usize| status["hosts"][host]["shards"].as_u64().unwrap();
+    assert_eq!(((0..4).map(shards).sum::<u64>(), shards(4), shards(5)), (8, 0, 0));
+    assert_eq!(cluster.ask(&["fs", "list"]).unwrap()[0]["name"], "demo");
+}
