@@ -47,6 +47,8 @@ pub struct Recovered {
     layout: Layout,
     drive: Uuid,
     segments: Vec<ScannedSegment>,
+    /// Headers to be written again as they are.
+    uneven: Vec<SegmentHeader>,
     highest: u64,
     durable: u64,
     /// Segment, offset, bytes, sequence of what is to be covered with marks.
@@ -67,7 +69,7 @@ impl Recovered {
         layout: Layout,
         drive: Uuid,
         mut segments: Vec<ScannedSegment>,
-        lost_segments: Vec<u32>,
+        (lost_segments, uneven): (Vec<u32>, Vec<SegmentHeader>),
         highest: u64,
         durable: u64,
     ) -> Self {
@@ -76,7 +78,7 @@ impl Recovered {
         for scanned in &mut segments {
             judge(scanned, durable, &mut voids, &mut report);
         }
-        Self { layout, drive, segments, highest, durable, voids, report }
+        Self { layout, drive, segments, uneven, highest, durable, voids, report }
     }
 
     /// What was found wrong; complete once the drive is started.
@@ -122,9 +124,33 @@ impl Recovered {
             core.pending.push_back((number, Pending::Mark(segment)));
             effects.push(Effect::Write { number, segment, offset, head, payload: Bytes::new() });
         }
+        let (drive, durable) = (self.drive, self.durable);
+        for &segment in &self.report.lost_segments {
+            let generation = core.last + 1;
+            rewrite(&mut core, SegmentHeader { segment, used: SegmentUse::Free, generation, durable, drive }, effects);
+        }
+        for header in self.uneven {
+            rewrite(&mut core, header, effects);
+        }
         core.settle(effects);
         core.check_invariants();
         (core, self.report)
+    }
+}
+
+/// Makes both copies of a segment's header whole before the segment's next header is written: a second power failure
+/// then finds at least one of them. The good copy is written over with what it has already.
+fn rewrite(core: &mut DriveCore, header: SegmentHeader, effects: &mut Vec<Effect>) {
+    let (number, segment) = (core.next(), header.segment);
+    effects.push(Effect::Write { number, segment, offset: 0, head: header.encode(), payload: Bytes::new() });
+    if header.used == SegmentUse::Free {
+        core.space.free.retain(|&free| free != segment);
+        core.space.get(segment).state = State::Freeing;
+        core.space.freeing += 1;
+        core.pending.push_back((number, Pending::Freed(segment)));
+    } else {
+        core.space.get(segment).unapplied += 1;
+        core.pending.push_back((number, Pending::Mark(segment)));
     }
 }
 

@@ -108,6 +108,8 @@ pub struct Scan {
     phase: Phase,
     segments: Vec<ScannedSegment>,
     lost_segments: Vec<u32>,
+    /// Headers with one bad or outdated copy.
+    uneven: Vec<SegmentHeader>,
     /// Highest sequence seen anywhere.
     highest: u64,
     /// Everything up to here was durable.
@@ -118,8 +120,8 @@ impl Scan {
     /// A scan of the whole drive.
     #[must_use]
     pub fn new(layout: Layout, drive: Uuid) -> Self {
-        let (segments, lost_segments) = (Vec::new(), Vec::new());
-        Self { layout, drive, phase: Phase::Header(0), segments, lost_segments, highest: 0, durable: 0 }
+        let (segments, lost_segments, uneven) = Default::default();
+        Self { layout, drive, phase: Phase::Header(0), segments, lost_segments, uneven, highest: 0, durable: 0 }
     }
 
     /// What to read next.
@@ -165,7 +167,8 @@ impl Scan {
     #[must_use]
     pub fn finish(self) -> Recovered {
         assert!(matches!(self.phase, Phase::Finished), "the scan is not over");
-        Recovered::new(self.layout, self.drive, self.segments, self.lost_segments, self.highest, self.durable)
+        let Self { layout, drive, segments, lost_segments, uneven, highest, durable, .. } = self;
+        Recovered::new(layout, drive, segments, (lost_segments, uneven), highest, durable)
     }
 
     fn current(&self) -> u32 {
@@ -182,6 +185,9 @@ impl Scan {
         let own = whole.filter(|header| header.segment == segment && header.drive == self.drive);
         match own.max_by_key(|header| header.generation) {
             Some(header) => {
+                if bytes != Some(&header.encode()) {
+                    self.uneven.push(header);
+                }
                 self.highest = self.highest.max(header.generation);
                 self.durable = self.durable.max(header.durable);
                 if let SegmentUse::Used(stream) = header.used {
