@@ -104,8 +104,6 @@ fn a_job_finds_its_data_on_all_nodes_and_its_results_arrive() {
     // bob sees neither the job's files nor what the stager knows about it.
     let id = at.submit(&format!("{IN}{SCRATCH}"), "until [ -e /run/lab/shared/go ]; do sleep 0.1; done\n");
     at.site.slurm.wait_job(id, "runs", SOON, |job| job.state() == "RUNNING").unwrap();
-    let bob = at.site.slurm.command(&User::bob(), "true").run();
-    bob.unwrap();
     let look =
         at.lab.node("n1").command("ls").arg(format!("/mnt/forebay/job/{id}/work")).user(&User::bob()).output().unwrap();
     assert!(look.stderr.contains("Permission denied"), "{look:?}");

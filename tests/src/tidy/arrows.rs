@@ -19,12 +19,12 @@ const JOB_SIDE: [(&str, &[&str]); 7] = [
     ("prolog", &["types", "wire", "site-config", "directive", "hook"]),
     ("epilog", &["types", "wire", "site-config", "directive", "hook"]),
     ("spank-plugin", &["types", "wire", "site-config", "directive", "hook"]),
-    ("stager", &["types", "wire", "client", "site-config", "directive", "hook"]),
+    ("stager", &["types", "wire", "env", "net", "storage", "client", "site-config", "directive", "hook"]),
 ];
-/// What the outermost crates of `fs/` may use of the job side: the command line checks directives and site files.
-const CLI_EXTRA: [&str; 2] = ["directive", "site-config"];
+/// What the command line may use of the job side: site files, directives, and the stager's own client.
+const CLI_EXTRA: [&str; 3] = ["directive", "site-config", "stager"];
 /// Crates whose arrows are free.
-const FREE: [&str; 1] = ["tests"];
+const FREE: [&str; 2] = ["tests", "s3-server"];
 
 /// Checks every manifest.
 pub fn check(tree: &Tree) -> Vec<Finding> {
