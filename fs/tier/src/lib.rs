@@ -20,6 +20,7 @@ pub mod manifest;
 pub mod name;
 pub mod origin;
 pub mod pieces;
+pub mod pin;
 pub mod progress;
 pub mod recall;
 pub mod table;

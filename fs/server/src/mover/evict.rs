@@ -21,25 +21,22 @@ use super::transfer::{LOOKS, Moved, PIECE_BYTES, Subject, each_part, window};
 use super::walk::{self, Found, How, holder};
 
 /// Evicts a file, or everything below a directory.
-pub(super) async fn run(
-    work: &Work,
-    root: InodeId,
-    range: Option<ByteRange>,
-    tier: TierId,
-) -> Result<(), TierError> {
+pub(super) async fn run(work: &Work, root: InodeId, range: Option<ByteRange>, tier: TierId) -> Result<(), TierError> {
     let attr = walk::root(work, root).await?;
     if attr.kind == FileKind::Directory {
         nobody_holds_above(work, root).await?;
     }
     let range = range.unwrap_or(ByteRange::between(0, u64::MAX));
     let how = How { cred: Cred::ROOT, respect_holds: true };
-    walk::each(work, attr, how, |found| async move {
-        if found.attr.kind == FileKind::Regular
-            && let Err(error) = file(work, &found, range, tier).await
-            && !is_gone(&error)
-        {
-            work.failed(error);
-        }
+    walk::each(work, attr, how, |found| {
+        Box::pin(async move {
+            if found.attr.kind == FileKind::Regular
+                && let Err(error) = file(work, &found, range, tier).await
+                && !is_gone(&error)
+            {
+                work.failed(error);
+            }
+        })
     })
     .await
 }
@@ -114,7 +111,7 @@ async fn attempt(
         });
         let (fs, tier) = (fs.clone(), tier.clone());
         let eviction = Eviction { subject, fs, attr, tier_id, tier, origin, known: &known, counted };
-        if each_part(plan(&extents), |part| eviction.part(part)).await? == Moved::LookAgain {
+        if each_part(plan(&extents), |part| Box::pin(eviction.part(part))).await? == Moved::LookAgain {
             looks += 1;
             if looks >= LOOKS {
                 return Err(subject.again());
@@ -171,7 +168,7 @@ impl Eviction<'_> {
                 Err(error) if error.is_transient() => return Err(error),
                 Err(_) => return Ok(false),
             };
-            let mut hot = Box::pin(self.subject.bytes(vec![piece]));
+            let mut hot = self.subject.bytes(vec![piece]);
             if hot.next().await.transpose()?.is_none_or(|hot: Bytes| hot != cold) {
                 return Ok(false);
             }
@@ -186,9 +183,8 @@ impl Eviction<'_> {
             errno: Errno::Io,
         })?;
         let (ino, offset) = (self.subject.ino, part.range.offset);
-        let key =
-            evicted_key(self.subject.work.fs, ino, self.attr.version, offset, u64::from_le_bytes(unique));
-        let data = Box::pin(self.subject.bytes(pieces(&part.expect, part.range, PIECE_BYTES)));
+        let key = evicted_key(self.subject.work.fs, ino, self.attr.version, offset, u64::from_le_bytes(unique));
+        let data = self.subject.bytes(pieces(&part.expect, part.range, PIECE_BYTES));
         let len = part.range.len;
         let put = self.tier.put(&key, data, Some(len), PutMode::Create, None).await?;
         if put.size_bytes != len {
@@ -196,8 +192,7 @@ impl Eviction<'_> {
             self.drop_object(key.clone()).await;
             return Err(TierError::Verify { url: self.tier.url(&key), reason });
         }
-        let object =
-            ObjectRef { tier: self.tier_id, key: key.clone(), etag: put.etag, object_bytes: len, offset: 0 };
+        let object = ObjectRef { tier: self.tier_id, key: key.clone(), etag: put.etag, object_bytes: len, offset: 0 };
         // After an error the map may name the object: it stays then.
         let moved = self.exchange(part, Location::Object(object), len).await?;
         if moved == Moved::LookAgain {

@@ -9,7 +9,7 @@ use forebay_tier::manifest::{DirectoryEntry, FileEntry, Manifest, READ_MAX_BYTES
 use forebay_tier::pieces::pieces;
 use forebay_types::{Attr, ByteRange, Cred, Errno, Extent, FileKind, InodeId, TierId};
 use forebay_wire::tier::{Conflict, TierError, TierUser};
-use futures::stream::{self, Stream, StreamExt, TryStreamExt};
+use futures::stream::{self, BoxStream, StreamExt, TryStreamExt};
 
 use super::lock;
 use super::task::{Counted, Work};
@@ -58,10 +58,12 @@ pub(super) async fn run(work: &Work, root: InodeId, to: To) -> Result<(), TierEr
     });
     let how = How { cred, respect_holds: false };
     let visited = &export;
-    walk::each(work, attr, how, |found| async move {
-        if let Err(error) = visited.visit(&found).await {
-            work.failed(error);
-        }
+    walk::each(work, attr, how, |found| {
+        Box::pin(async move {
+            if let Err(error) = visited.visit(&found).await {
+                work.failed(error);
+            }
+        })
     })
     .await?;
     if work.task.has_failures() {
@@ -148,16 +150,18 @@ impl Export<'_> {
         counted.set(0);
         let (attr, _) = subject.look(ByteRange::new(0, 1)).await?;
         let digest = Mutex::new(Digest::default());
-        let data = contents(subject, attr).inspect_ok(|bytes| {
-            lock(&digest).update(bytes);
-            counted.add(bytes.len() as u64, bytes.len() as u64);
-        });
+        let data = contents(subject, attr)
+            .inspect_ok(|bytes| {
+                lock(&digest).update(bytes);
+                counted.add(bytes.len() as u64, bytes.len() as u64);
+            })
+            .boxed();
         let mode = match self.to.conflict {
             Conflict::Fail => PutMode::Create,
             Conflict::Overwrite => PutMode::Overwrite,
         };
         let user = self.to.as_user.as_ref();
-        let put = match self.tier.put(key, Box::pin(data), Some(attr.size), mode, user).await {
+        let put = match self.tier.put(key, data, Some(attr.size), mode, user).await {
             Err(TierError::Exists { url }) => return self.accept(subject, attr, key, url).await,
             put => put?,
         };
@@ -189,7 +193,7 @@ impl Export<'_> {
             return Err(TierError::Exists { url });
         }
         let mut digest = Digest::default();
-        let mut data = Box::pin(contents(subject, attr));
+        let mut data = contents(subject, attr);
         while let Some(bytes) = data.next().await {
             digest.update(&bytes?);
         }
@@ -253,7 +257,7 @@ impl Export<'_> {
 }
 
 /// The bytes of a file as it was at `attr`, looked at a window at a time; an error where it is changed meanwhile.
-fn contents<'a>(subject: Subject<'a>, attr: Attr) -> impl Stream<Item = Result<Bytes, TierError>> + 'a {
+fn contents<'a>(subject: Subject<'a>, attr: Attr) -> BoxStream<'a, Result<Bytes, TierError>> {
     let whole = ByteRange::new(0, attr.size);
     stream::try_unfold(0, move |at| async move {
         if at >= whole.end() {
@@ -268,4 +272,5 @@ fn contents<'a>(subject: Subject<'a>, attr: Attr) -> impl Stream<Item = Result<B
         Ok(Some((bytes, window.end())))
     })
     .try_flatten()
+    .boxed()
 }

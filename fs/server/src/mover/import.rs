@@ -11,6 +11,7 @@ use forebay_tier::name;
 use forebay_types::{Attr, ByteRange, Cred, Errno, FileKind, InodeId, TierId};
 use forebay_wire::meta::{NewContent, SetAttr};
 use forebay_wire::tier::{TierError, TierUser};
+use futures::future::FutureExt;
 use futures::stream::StreamExt;
 
 use super::recall::recorded;
@@ -55,8 +56,7 @@ pub(super) async fn run(
     if let Some(user) = user {
         work.retry(|| tier.check_access(user, name::trim(prefix), false)).await?;
     }
-    let import =
-        Import { work, tier_id, tier, into, owner, selection, directories: tokio::sync::Mutex::default() };
+    let import = Import { work, tier_id, tier, into, owner, selection, directories: tokio::sync::Mutex::default() };
     match work.retry(|| single(&import.tier, prefix)).await? {
         Some(object) => {
             let name = name::split(&object.key).1.to_owned();
@@ -105,7 +105,10 @@ impl Import<'_> {
             let relative = relative.map(str::to_owned);
             futures::future::ready(relative.map(|relative| (object, relative)))
         });
-        selected.for_each_concurrent(AT_ONCE, |(object, relative)| async move { self.object(object, &relative).await }).await;
+        let imported = selected.for_each_concurrent(AT_ONCE, |(object, relative)| {
+            async move { self.object(object, &relative).await }.boxed()
+        });
+        imported.boxed().await;
         match broken_off {
             Some(error) => Err(error),
             // A bucket has no directories, so this is a name that nothing is below of.
@@ -217,4 +220,3 @@ impl Import<'_> {
 fn both(url: String) -> TierError {
     TierError::BadName { url, reason: "part of its key is a file and a directory at once".to_owned() }
 }
-

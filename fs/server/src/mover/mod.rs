@@ -59,6 +59,12 @@ struct Ending {
     outcome: Option<Outcome>,
 }
 
+impl Ending {
+    fn with(mut self, outcome: Outcome) {
+        self.outcome = Some(outcome);
+    }
+}
+
 impl Drop for Ending {
     fn drop(&mut self) {
         let broke_off = || Outcome::Failed(TierError::Invalid { reason: "the mover broke the task off".to_owned() });
@@ -92,7 +98,7 @@ impl Mover {
             }),
             TierRequest::Probe { tier, prefix, as_user, write } => {
                 return match probe::probe(&self.stores, tier, &prefix, as_user.as_ref(), write).await {
-                    Ok((files, bytes)) => TierReply::Probed { files, bytes },
+                    Ok(found) => found,
                     Err(error) => TierReply::Error(error),
                 };
             }
@@ -107,7 +113,7 @@ impl Mover {
             Started::New(task) => task,
         };
         tracing::debug!(task = %id, ?spec, "task starts");
-        let mut ending = Ending { id, task: task.clone(), table: self.table.clone(), outcome: None };
+        let ending = Ending { id, task: task.clone(), table: self.table.clone(), outcome: None };
         let work = Work::new(task.clone(), self.stores.clone(), fs_of(&spec));
         let mut running = lock(&self.running);
         while running.try_join_next().is_some() {}
@@ -117,7 +123,7 @@ impl Mover {
                 () = work.task.cancelled() => Outcome::Cancelled,
                 result = run(&work, spec) => result.map_or_else(Outcome::Failed, |()| Outcome::Finished),
             };
-            ending.outcome = Some(outcome);
+            ending.with(outcome);
         });
         Ok(task.progress())
     }

@@ -10,23 +10,25 @@ use forebay_wire::meta::XattrWhen;
 use forebay_wire::tier::TierError;
 
 use super::error::is_gone;
+use super::lock;
 use super::task::{Counted, Work};
 use super::transfer::{LOOKS, Moved, Subject, each_part, window};
 use super::walk::{self, Found, How};
-use super::lock;
 
 /// Recalls a file, or everything below a directory.
 pub(super) async fn run(work: &Work, root: InodeId, range: Option<ByteRange>) -> Result<(), TierError> {
     let attr = walk::root(work, root).await?;
     let range = range.unwrap_or(ByteRange::between(0, u64::MAX));
     let how = How { cred: Cred::ROOT, respect_holds: false };
-    walk::each(work, attr, how, |found| async move {
-        if found.attr.kind == FileKind::Regular
-            && let Err(error) = file(work, &found, range).await
-            && !is_gone(&error)
-        {
-            work.failed(error);
-        }
+    walk::each(work, attr, how, |found| {
+        Box::pin(async move {
+            if found.attr.kind == FileKind::Regular
+                && let Err(error) = file(work, &found, range).await
+                && !is_gone(&error)
+            {
+                work.failed(error);
+            }
+        })
     })
     .await
 }
@@ -59,7 +61,7 @@ async fn attempt(subject: Subject<'_>, range: ByteRange, counted: &Counted<'_>) 
                 known = Some(Known::of(&subject, &attr, &extents).await?);
             }
             let known = known.as_ref();
-            if each_part(parts, |part| fetch(subject, &fs, part, known, counted)).await? == Moved::LookAgain {
+            if each_part(parts, |part| Box::pin(fetch(subject, &fs, part, known, counted))).await? == Moved::LookAgain {
                 looks += 1;
                 if looks >= LOOKS {
                     return Err(subject.again());

@@ -3,6 +3,7 @@
 use forebay_types::{Attr, Cred, FileKind, InodeId};
 use forebay_wire::meta::DirEntry;
 use forebay_wire::tier::TierError;
+use futures::future::FutureExt;
 use futures::stream::{self, StreamExt};
 
 use super::error::is_gone;
@@ -72,11 +73,14 @@ async fn empty(work: &Work, level: &mut Level) -> Result<(), TierError> {
     let (below, files): (Vec<_>, Vec<_>) = entries.partition(|entry| entry.kind == FileKind::Directory);
     level.below = below;
     let path = &level.path;
-    let unlinking = files.into_iter().map(|entry| async move {
-        let path = forebay_tier::name::join(path, &String::from_utf8_lossy(&entry.name));
-        unlink(work, dir, &entry.name, &path, entry.attr.map_or(0, |attr| attr.size)).await
+    let unlinking = files.into_iter().map(|entry| {
+        let unlinking = async move {
+            let path = forebay_tier::name::join(path, &String::from_utf8_lossy(&entry.name));
+            unlink(work, dir, &entry.name, &path, entry.attr.map_or(0, |attr| attr.size)).await
+        };
+        unlinking.boxed()
     });
-    let mut unlinked = stream::iter(unlinking).buffer_unordered(AT_ONCE);
+    let mut unlinked = stream::iter(unlinking).buffer_unordered(AT_ONCE).boxed();
     while let Some(result) = unlinked.next().await {
         result?;
     }

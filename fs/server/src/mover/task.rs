@@ -144,11 +144,7 @@ impl Work {
     }
 
     /// [`Self::retry`] of an operation on the filesystem.
-    pub async fn retry_on_fs<T, R>(
-        &self,
-        path: &str,
-        operation: impl Fn(Filesystem) -> R,
-    ) -> Result<T, TierError>
+    pub async fn retry_on_fs<T, R>(&self, path: &str, operation: impl Fn(Filesystem) -> R) -> Result<T, TierError>
     where
         R: Future<Output = Result<T, ClientError>>,
     {

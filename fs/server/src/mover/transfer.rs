@@ -7,7 +7,8 @@ use forebay_client::Filesystem;
 use forebay_types::{Attr, ByteRange, Extent, InodeId, Location};
 use forebay_wire::chunk::Receipt;
 use forebay_wire::tier::TierError;
-use futures::stream::{self, Stream, StreamExt};
+use futures::future::{BoxFuture, FutureExt};
+use futures::stream::{self, BoxStream, StreamExt};
 
 use super::stores::is_again;
 use super::task::Work;
@@ -63,8 +64,8 @@ impl<'a> Subject<'a> {
     }
 
     /// The bytes of extents, in order.
-    pub fn bytes(self, pieces: Vec<Extent>) -> impl Stream<Item = Result<Bytes, TierError>> + 'a {
-        stream::iter(pieces).map(move |piece| self.fetch(piece)).buffered(READ_AHEAD)
+    pub fn bytes(self, pieces: Vec<Extent>) -> BoxStream<'a, Result<Bytes, TierError>> {
+        stream::iter(pieces).map(move |piece| self.fetch(piece).boxed()).buffered(READ_AHEAD).boxed()
     }
 
     /// Exchanges extents; `None` where the map is another by now.
@@ -90,21 +91,24 @@ pub(super) fn window(range: ByteRange, at: u64) -> ByteRange {
 
 /// Moves parts, some at a time. After a failure no more are begun; what is under way comes to its end, since what it
 /// has written would be lost.
-pub(super) async fn each_part<P, F, R>(parts: Vec<P>, move_part: F) -> Result<Moved, TierError>
-where
-    F: Fn(P) -> R,
-    R: Future<Output = Result<Moved, TierError>>,
-{
+pub(super) async fn each_part<'a, P: Send>(
+    parts: Vec<P>,
+    move_part: impl Fn(P) -> BoxFuture<'a, Result<Moved, TierError>> + Sync,
+) -> Result<Moved, TierError> {
     let stop = AtomicBool::new(false);
     let (stop, move_part) = (&stop, &move_part);
     let mut ends = stream::iter(parts)
-        .map(|part| async move {
-            if stop.load(Ordering::Relaxed) {
-                return Ok(Moved::LookAgain);
-            }
-            move_part(part).await.inspect_err(|_| stop.store(true, Ordering::Relaxed))
+        .map(|part| {
+            let moving = async move {
+                if stop.load(Ordering::Relaxed) {
+                    return Ok(Moved::LookAgain);
+                }
+                move_part(part).await.inspect_err(|_| stop.store(true, Ordering::Relaxed))
+            };
+            moving.boxed()
         })
-        .buffer_unordered(PARTS_AT_ONCE);
+        .buffer_unordered(PARTS_AT_ONCE)
+        .boxed();
     let mut all = Ok(Moved::Done);
     while let Some(end) = ends.next().await {
         match (&all, end) {

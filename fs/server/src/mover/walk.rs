@@ -6,6 +6,7 @@ use forebay_tier::hold;
 use forebay_types::{Attr, Cred, FileKind, InodeId};
 use forebay_wire::meta::DirEntry;
 use forebay_wire::tier::TierError;
+use futures::future::{BoxFuture, FutureExt};
 use futures::stream::{self, StreamExt};
 use tokio::sync::mpsc;
 
@@ -49,14 +50,17 @@ struct Level {
 }
 
 /// Visits everything below `root` and `root` itself, some at a time. `visit` reports its own failures.
-pub(super) async fn each<F, R>(work: &Work, root: Attr, how: How, visit: F) -> Result<(), TierError>
-where
-    F: Fn(Found) -> R,
-    R: Future<Output = ()>,
-{
+pub(super) async fn each<'a>(
+    work: &'a Work,
+    root: Attr,
+    how: How,
+    visit: impl Fn(Found) -> BoxFuture<'a, ()> + Send,
+) -> Result<(), TierError> {
     let (sender, receiver) = mpsc::channel(AHEAD);
     let found = stream::unfold(receiver, |mut receiver| async move { Some((receiver.recv().await?, receiver)) });
-    let (walked, ()) = tokio::join!(walk(work, root, how, sender), found.for_each_concurrent(AT_ONCE, visit));
+    let walking = walk(work, root, how, sender).boxed();
+    let visiting = found.for_each_concurrent(AT_ONCE, visit).boxed();
+    let (walked, ()) = futures::join!(walking, visiting);
     walked
 }
 
@@ -65,12 +69,10 @@ async fn walk(work: &Work, root: Attr, how: How, sender: mpsc::Sender<Found>) ->
     let mut next = Some(Found { path: String::new(), exact: true, attr: root, empty: true });
     loop {
         match next.take() {
-            Some(found) if found.attr.kind == FileKind::Directory => {
-                match held(work, &how, &found).await {
-                    Ok(()) => levels.push(Level { found, after: 0, page: VecDeque::new(), last: false }),
-                    Err(error) => work.failed(error),
-                }
-            }
+            Some(found) if found.attr.kind == FileKind::Directory => match held(work, &how, &found).await {
+                Ok(()) => levels.push(Level { found, after: 0, page: VecDeque::new(), last: false }),
+                Err(error) => work.failed(error),
+            },
             Some(found) => drop(sender.send(found).await),
             None => {}
         }
