@@ -101,7 +101,7 @@ fn a_flipped_bit_is_detected_served_from_parity_and_reported() {
     let mut contents = Vec::new();
     let mut numbers = Numbers(11);
     while contents.len() < 8 << 20 {
-        contents.extend_from_slice(&numbers.next().to_le_bytes());
+        contents.extend_from_slice(&numbers.draw().to_le_bytes());
     }
     std::fs::write(at.path(0, "precious").unwrap(), &contents).unwrap();
     at.cluster.unmount(at.client(0)).unwrap();

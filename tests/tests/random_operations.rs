@@ -25,7 +25,7 @@ struct Run<'a> {
 
 impl Run<'_> {
     fn below(&mut self, limit: u64) -> u64 {
-        self.numbers.next() % limit.max(1)
+        self.numbers.draw() % limit.max(1)
     }
 
     fn name(&mut self) -> String {
@@ -62,7 +62,7 @@ impl Run<'_> {
 
     fn write(&mut self, name: &str) {
         let (at, length) = (self.below(FILE_MAX), 1 + self.below(WRITE_MAX));
-        let fill = self.numbers.next().to_le_bytes();
+        let fill = self.numbers.draw().to_le_bytes();
         let bytes: Vec<u8> =
             fill.iter().cycle().zip(0u64..).map(|(b, i)| b ^ (i >> 3) as u8).take(length as usize).collect();
         self.log.push(format!("write {name} {at}+{length}"));
@@ -103,7 +103,7 @@ impl Run<'_> {
     }
 
     fn append(&mut self, name: &str) {
-        let bytes = vec![self.numbers.next() as u8; 1 + self.below(WRITE_MAX / 4) as usize];
+        let bytes = vec![self.numbers.draw() as u8; 1 + self.below(WRITE_MAX / 4) as usize];
         let whole = self.model.entry(name.to_owned()).or_default();
         if whole.len() as u64 > FILE_MAX {
             return;

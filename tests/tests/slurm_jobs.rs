@@ -28,7 +28,7 @@ fn start(s3: bool, recipe: Recipe, settings: &SiteSettings) -> Stage {
     cold.attach(&cluster).unwrap();
     recipe.lay(&cold.folder("set").unwrap(), &lab.shared().join("sums")).unwrap();
     let site = Site::start(&lab, &cluster, settings).unwrap();
-    Stage { site, cold, cluster: cluster, lab }
+    Stage { site, cold, cluster, lab }
 }
 
 const SMALL: Recipe = Recipe { seed: 9, small_files: 60, large_mib: 4 };

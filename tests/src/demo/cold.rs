@@ -75,11 +75,8 @@ impl ColdTier {
 /// A secret of this lab's own.
 fn draw_secret() -> Result<String, LabError> {
     let mut bytes = [0; 20];
-    let read = || std::io::Read::read_exact(&mut fs::File::open("/dev/urandom")?, &mut bytes);
-    {
-        read
-    }
-    ().context(|| "read /dev/urandom".to_owned())?;
+    let mut source = fs::File::open("/dev/urandom").context(|| "open /dev/urandom".to_owned())?;
+    std::io::Read::read_exact(&mut source, &mut bytes).context(|| "read /dev/urandom".to_owned())?;
     Ok(bytes.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 

@@ -39,7 +39,7 @@ impl Recipe {
             for number in 0..self.small_files {
                 let folder = dir.join(format!("part-{:02}", number / FOLDER_FILES));
                 fs::create_dir_all(&folder)?;
-                let size = 1 + numbers.next() % (16 << 10);
+                let size = 1 + numbers.draw() % (16 << 10);
                 numbers.fill(&folder.join(format!("sample-{number:05}.bin")), size)?;
                 made = Made { files: made.files + 1, bytes: made.bytes + size };
             }
@@ -73,7 +73,7 @@ pub struct Numbers(pub u64);
 
 impl Numbers {
     /// The next number.
-    pub fn next(&mut self) -> u64 {
+    pub fn draw(&mut self) -> u64 {
         // splitmix64
         self.0 = self.0.wrapping_add(0x9e37_79b9_7f4a_7c15);
         let z = (self.0 ^ (self.0 >> 30)).wrapping_mul(0xbf58_476d_1ce4_e5b9);
@@ -86,7 +86,7 @@ impl Numbers {
         let mut out = BufWriter::with_capacity(1 << 20, File::create_new(path)?);
         let mut left = size;
         while left > 0 {
-            let bytes = self.next().to_le_bytes();
+            let bytes = self.draw().to_le_bytes();
             let take = left.min(8) as usize;
             out.write_all(&bytes[..take])?;
             left -= take as u64;
