@@ -54,13 +54,11 @@ fn plugstack_loads_the_plugin() {
 }
 
 #[test]
-fn job_submit_knows_every_word_and_the_sites_gate() {
-    let text = job_submit(&config(""));
+fn job_submit_knows_every_word() {
+    let text = job_submit();
     assert!(!text.contains("@TABLES@"));
     for verb in forebay_directive::grammar::VERBS {
         assert!(text.contains(&format!("name = \"{}\"", verb.name)));
         assert!(verb.keys.iter().all(|key| text.contains(&format!("name = \"{}\"", key.name))));
     }
-    assert!(text.contains("local DEFAULT_GATE = \"hold\"\n"));
-    assert!(job_submit(&config("gate = { default = \"lazy\" }\n")).contains("local DEFAULT_GATE = \"lazy\"\n"));
 }

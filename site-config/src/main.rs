@@ -130,7 +130,7 @@ fn produce(what: What, path: &Path, dir: Option<&Path>, json: bool) -> anyhow::R
             vec![("slurm.conf".to_owned(), generate::slurm_conf(&config, version))]
         }
         What::Plugstack => vec![("plugstack.conf".to_owned(), generate::plugstack(&config))],
-        What::JobSubmit => vec![("job_submit.lua".to_owned(), generate::job_submit(&config))],
+        What::JobSubmit => vec![("job_submit.lua".to_owned(), generate::job_submit())],
         What::Systemd => {
             let site = std::path::absolute(path).context("the path of site.toml")?;
             let units = generate::systemd(&config, &site.to_string_lossy());

@@ -6,7 +6,7 @@ use std::path::Path;
 use std::process::Command;
 
 use forebay_directive::{Directives, mark};
-use forebay_site_config::{SiteConfig, generate};
+use forebay_site_config::generate;
 use proptest::prelude::*;
 use proptest::strategy::ValueTree;
 use proptest::test_runner::TestRunner;
@@ -41,13 +41,6 @@ fn interactive(option: &str) -> Job {
     Job { option: Some(option.to_owned()), uid: 1000, ..Job::default() }
 }
 
-fn site(more: &str) -> SiteConfig {
-    let text = format!(
-        "schema = 1\ncluster = {{ name = \"c\" }}\nstorage = {{ hosts = [\"h:1\"], filesystem = \"f\" }}\n{more}"
-    );
-    SiteConfig::parse(&text, Path::new("site.toml")).unwrap()
-}
-
 /// Every Lua that Slurm may be built with and that is installed here.
 fn interpreters() -> Vec<&'static str> {
     let runs = |name: &&str| Command::new(name).arg("-v").output().is_ok();
@@ -67,12 +60,12 @@ fn lua_string(text: &str) -> String {
 
 /// Runs the generated script over all jobs, in one interpreter as slurmctld does, once with every Lua there is: all
 /// must do the same. `None` where there is none.
-fn submit(config: &SiteConfig, jobs: &[Job]) -> Option<Vec<Outcome>> {
+fn submit(jobs: &[Job]) -> Option<Vec<Outcome>> {
     let interpreters = interpreters();
     let first = interpreters.first()?;
     let dir = tempfile::tempdir().unwrap();
     let (generated, cases) = (dir.path().join("job_submit.lua"), dir.path().join("cases.lua"));
-    std::fs::write(&generated, generate::job_submit(config)).unwrap();
+    std::fs::write(&generated, generate::job_submit()).unwrap();
     let mut text = String::from("local all = {}\n");
     for job in jobs {
         let mut fields = format!("uid = {}", job.uid);
@@ -123,7 +116,7 @@ fn outcome(line: &str) -> Outcome {
 
 /// Asserts that both readers say the same of every job.
 fn assert_same(jobs: &[Job]) {
-    let Some(outcomes) = submit(&site(""), jobs) else { return };
+    let Some(outcomes) = submit(jobs) else { return };
     let mut refused = 0;
     for (job, outcome) in jobs.iter().zip(outcomes) {
         let (script, option) = (job.script.as_deref().unwrap_or(""), job.option.as_deref().unwrap_or(""));
@@ -139,7 +132,7 @@ fn assert_same(jobs: &[Job]) {
                     sort(&mut said);
                     assert_eq!(found, said, "{job:?}\n{left}");
                 }
-                let held = said.waits_for_data() && said.options.gate != forebay_directive::Gate::Lazy;
+                let held = job.priority == Some(0) || outcome.comment.is_some();
                 assert_eq!(outcome.priority.is_some(), held, "{job:?}");
             }
             Err(error) => {
@@ -326,19 +319,17 @@ fn jobs_with_directives_are_marked_and_held() {
         interactive("in s3://b/x; scratch"),
         Job { option: Some("in s3://b/y; scratch # said".into()), ..batch("#!/bin/bash") },
     ];
-    let Some(out) = submit(&site(""), &jobs) else { return };
+    let Some(out) = submit(&jobs) else { return };
     let comments: Vec<&str> = out.iter().map(|one| one.comment.as_deref().unwrap_or("")).collect();
     assert_eq!(comments[..4], [mark::COMMENT_WAITING; 4]);
     assert_eq!(comments[4], mark::COMMENT_USER_HOLD);
     assert_eq!(comments[5], format!("{}in s3://b/x; scratch", mark::COMMENT_REQUEST));
     let held: Vec<bool> = out.iter().map(|one| one.priority.as_deref() == Some("0")).collect();
-    assert_eq!(held, [true, false, false, false, true, true, true]);
+    assert_eq!(held, [true; 7]);
     assert!(out.iter().all(|one| one.accepted));
     assert!(out[..5].iter().all(|one| one.env.as_deref() == Some("1")));
     assert_eq!(out[6].script.as_deref(), Some("#!/bin/bash\n#FOREBAY in s3://b/y\n#FOREBAY scratch\n"));
     assert_eq!(out[0].script.as_deref(), Some(staged));
-    let lazy = submit(&site("gate = { default = \"lazy\" }\n"), &jobs[..1]).unwrap();
-    assert_eq!(lazy[0].priority, None);
 }
 
 #[test]
@@ -352,7 +343,7 @@ fn jobs_without_directives_are_left_alone() {
         Job { comment: Some("forebay: kept"), uid: 0, ..batch(plain) },
         Job { comment: Some("site note"), ..batch(plain) },
     ];
-    let Some(out) = submit(&site(""), &jobs) else { return };
+    let Some(out) = submit(&jobs) else { return };
     assert_eq!(out.iter().map(|one| one.accepted).collect::<Vec<_>>(), [true, true, true, false, true, true]);
     assert!(out.iter().all(|one| one.priority.is_none()));
     assert_eq!(out[0].script.as_deref(), Some(plain));

@@ -10,6 +10,7 @@ pub mod check;
 pub mod client;
 pub mod core;
 pub mod daemon;
+pub mod forebay_fs;
 pub mod fs;
 pub mod journal;
 pub mod perform;

@@ -107,7 +107,8 @@ pub async fn create(
         Some(map) => map,
         None => {
             let mut uuid = [0; 16];
-            getrandom::fill(&mut uuid).context("the operating system gives no random numbers")?;
+            getrandom::fill(&mut uuid)
+                .map_err(|e| anyhow::anyhow!("the operating system gives no random numbers: {e}"))?;
             let metadata_hosts = metadata_hosts.unwrap_or(members.len() as u16);
             let hosts = members.iter().zip(identities).map(|(address, identity)| FormingHost {
                 name: identity.name,
@@ -120,7 +121,9 @@ pub async fn create(
     };
     for host in &map.hosts {
         let request = ClusterRequest::Form { map: Box::new(map.clone()), you: host.id };
-        ask(cluster, &host.address, &request).await.with_context(|| format!("host {} ({})", host.name, host.address))?;
+        ask(cluster, &host.address, &request)
+            .await
+            .with_context(|| format!("host {} ({})", host.name, host.address))?;
     }
     Ok(map)
 }

@@ -14,11 +14,11 @@ const TIMEOUT: Duration = Duration::from_secs(20);
 /// Where the cluster is, and its key. What is not given is read from the site's configuration.
 #[derive(clap::Args, Debug)]
 pub struct Connection {
-    /// Addresses of storage hosts, HOST:PORT, separated by commas; any of them leads to the rest.
-    #[arg(long, global = true, env = "FOREBAY_HOSTS", value_delimiter = ',', value_name = "HOST:PORT,...")]
+    /// Addresses of storage hosts, separated by commas; any of them leads to the rest [env: FOREBAY_HOSTS].
+    #[arg(long, global = true, value_delimiter = ',', value_name = "HOST:PORT,...")]
     pub hosts: Vec<String>,
-    /// File with the cluster's key.
-    #[arg(long, global = true, env = "FOREBAY_KEY", value_name = "FILE")]
+    /// File with the cluster's key [env: FOREBAY_KEY].
+    #[arg(long, global = true, value_name = "FILE")]
     pub key: Option<PathBuf>,
     /// The site's configuration.
     #[arg(long, global = true, value_name = "FILE")]
@@ -37,8 +37,9 @@ impl Connection {
 
     /// The cluster's key.
     pub fn cluster_key(&self) -> anyhow::Result<ClusterKey> {
-        let path = match &self.key {
-            Some(path) => path.clone(),
+        let given = self.key.clone().or_else(|| std::env::var_os("FOREBAY_KEY").map(PathBuf::from));
+        let path = match given {
+            Some(path) => path,
             None => self.site()?.map_or_else(|| "/etc/forebay/cluster.key".into(), |site| site.storage.key_file),
         };
         Ok(ClusterKey::load(&path)?)
@@ -47,6 +48,9 @@ impl Connection {
     fn seeds(&self) -> anyhow::Result<Vec<String>> {
         if !self.hosts.is_empty() {
             return Ok(self.hosts.clone());
+        }
+        if let Ok(list) = std::env::var("FOREBAY_HOSTS") {
+            return Ok(list.split(',').map(str::to_owned).collect());
         }
         match self.site()? {
             Some(site) => Ok(site.storage.hosts.iter().map(ToString::to_string).collect()),

@@ -88,7 +88,8 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
 
 /// Makes a filesystem; public to `forebay dev`.
 pub async fn create(cluster: &Cluster, name: String, output: &Output) -> anyhow::Result<()> {
-    let ClusterReply::Filesystem { fs, .. } = cluster.ask(&ClusterRequest::CreateFs { name: name.clone() }).await? else {
+    let ClusterReply::Filesystem { fs, .. } = cluster.ask(&ClusterRequest::CreateFs { name: name.clone() }).await?
+    else {
         anyhow::bail!("the cluster answered CreateFs with something else");
     };
     output.print(&json!({ "id": fs.0, "name": name }), || format!("filesystem '{name}' made"));
@@ -110,7 +111,9 @@ fn choose_tier(map: &ClusterMap, fs: &Filesystem, name: Option<&str>) -> anyhow:
     let all: Vec<&TierEntry> = map.tiers.iter().filter(|tier| tier.fs == fs.id()).collect();
     let names = || all.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
     match (name, all.as_slice()) {
-        (_, []) => anyhow::bail!("filesystem '{}' has no cold tier: attach one with 'forebay fs tier attach'", fs.name()),
+        (_, []) => {
+            anyhow::bail!("filesystem '{}' has no cold tier: attach one with 'forebay fs tier attach'", fs.name())
+        }
         (None, [one]) => Ok(one.id),
         (None, _) => anyhow::bail!("choose a tier with --tier: {}", names()),
         (Some(name), _) => match all.iter().find(|tier| tier.name == name) {

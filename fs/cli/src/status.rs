@@ -109,7 +109,12 @@ fn details(status: &ClusterStatus) -> String {
     }
     let mut sessions = vec![row(&["SESSION", "CLIENT", "FILESYSTEM", "RENEWED"])];
     for (id, client, fs, age_ms) in &status.sessions {
-        sessions.push(vec![id.to_string(), client.clone(), fs.clone(), format!("{:.1} s ago", *age_ms as f64 / 1000.0)]);
+        sessions.push(vec![
+            id.to_string(),
+            client.clone(),
+            fs.clone(),
+            format!("{:.1} s ago", *age_ms as f64 / 1000.0),
+        ]);
     }
     format!("\n{}\n\n{}\n\n{}", table(&hosts), table(&drives), table(&sessions))
 }

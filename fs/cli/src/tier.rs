@@ -48,12 +48,14 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
     let cluster = connection.cluster()?;
     match command {
         Command::Attach { fs, name, url, endpoint, region, credentials } => {
-            let credentials = credentials.map_or_else(|| Ok(TierCredentials::default()), |file| read_credentials(&file))?;
+            let credentials =
+                credentials.map_or_else(|| Ok(TierCredentials::default()), |file| read_credentials(&file))?;
             let tier = AttachTier { fs, name: name.clone(), url: url.clone(), endpoint, region, credentials };
             let ClusterReply::Tier { tier, .. } = cluster.ask(&ClusterRequest::AttachTier(tier)).await? else {
                 bail!("the cluster answered AttachTier with something else");
             };
-            output.print(&json!({ "id": tier.0, "name": name, "url": url }), || format!("tier '{name}' attached: {url}"));
+            output
+                .print(&json!({ "id": tier.0, "name": name, "url": url }), || format!("tier '{name}' attached: {url}"));
         }
         Command::Detach { fs, name } => {
             cluster.ask(&ClusterRequest::DetachTier { fs, name: name.clone() }).await?;

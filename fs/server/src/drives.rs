@@ -124,7 +124,6 @@ impl Drives {
         after: Option<(forebay_types::StripeId, u8)>,
         limit: u32,
     ) -> Result<ChunkReply, ChunkError> {
-        
         let limit = limit.clamp(1, LIST_MAX) as usize;
         let listed = self.working(drive)?.list(after, limit).await;
         let (chunks, end) = listed.map_err(|error| chunk_error(drive, error))?;

@@ -52,9 +52,7 @@ impl Member {
         if epoch > map.epoch {
             let request = ClusterRequest::GetMap { newer_than: map.epoch };
             if let ClusterReply::Map(Some(newer)) = self.ask_group(&group.address, request).await? {
-                self.kv
-                    .write(identity::map_batch(&newer), Durability::Flushed)
-                    .map_err(|error| error.to_string())?;
+                self.kv.write(identity::map_batch(&newer), Durability::Flushed).map_err(|error| error.to_string())?;
                 self.map.learn(&newer);
                 self.client.learn(*newer);
             }

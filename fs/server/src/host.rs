@@ -17,12 +17,12 @@ use forebay_wire::cluster::ClusterError;
 use forebay_wire::map::ClusterMap;
 use tokio::task::JoinSet;
 
-use crate::cluster_service::ClusterGroup;
 use crate::clock::Clock;
+use crate::cluster_service::ClusterGroup;
 use crate::drives::Drives;
 use crate::identity::{self, DriveSpec, KnownDrive, Membership};
 use crate::metadata::{Metadata, Setup};
-use crate::mover_stub::Mover;
+use crate::mover::Mover;
 use crate::peers::SharedMap;
 
 /// How long requests under way may take when the host stops.
@@ -206,7 +206,8 @@ impl Inner {
         let invalid = |reason: String| ClusterError::Invalid { reason };
         for entry in map.drives.iter().filter(|drive| drive.host == you) {
             let known = self.known_drives.iter().find(|known| known.uuid == entry.uuid);
-            let known = known.ok_or_else(|| invalid(format!("host {} has no drive {}", self.config.name, entry.uuid)))?;
+            let known =
+                known.ok_or_else(|| invalid(format!("host {} has no drive {}", self.config.name, entry.uuid)))?;
             drive::adopt(&known.path, map.cluster, entry.id).map_err(|error| invalid(error.to_string()))?;
         }
         let mut batch = identity::membership_batch(you, &map);

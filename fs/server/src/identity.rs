@@ -30,7 +30,9 @@ impl FromStr for DriveSpec {
             None => (text, 0),
         };
         if path.is_empty() {
-            return Err(format!("'{text}' names no drive: give PATH:SIZE for a file, as in /data/d1:64GiB, or a device"));
+            return Err(format!(
+                "'{text}' names no drive: give PATH:SIZE for a file, as in /data/d1:64GiB, or a device"
+            ));
         }
         Ok(Self { path: path.into(), size_bytes: size })
     }

@@ -17,7 +17,7 @@ mod heartbeat;
 mod host;
 mod identity;
 mod metadata;
-mod mover_stub;
+pub mod mover;
 mod peers;
 mod placement;
 

@@ -97,8 +97,7 @@ impl World {
 }
 
 async fn ask(key: &ClusterKey, address: &str, request: ClusterRequest) -> ClusterReply {
-    let cluster =
-        Cluster::new(vec![address.into()], key.clone(), Role::Client, "former", ClientOptions::default());
+    let cluster = Cluster::new(vec![address.into()], key.clone(), Role::Client, "former", ClientOptions::default());
     call_cluster(&cluster.peer(address), &request, TIMEOUT).await.unwrap()
 }
 

@@ -4,7 +4,7 @@
 //! host) goes on where it was, since every task looks at what is already done. A host remembers ended tasks for a
 //! while, so that their result can be asked for.
 
-use forebay_types::{ByteRange, FsId, InodeId, TaskId, TierId};
+use forebay_types::{ByteRange, FsId, InodeId, TaskId, TierId, Uuid};
 use serde::{Deserialize, Serialize};
 
 /// What movers can be asked.
@@ -153,6 +153,10 @@ pub enum TierReply {
         files: u64,
         /// Their bytes.
         bytes: u64,
+        /// For a prefix that is one object: its last component, which an import gives the file as its name.
+        file: Option<String>,
+        /// Digest of keys, sizes and entity tags: another where the content is another.
+        pin: Uuid,
     },
     /// Refused.
     Error(TierError),

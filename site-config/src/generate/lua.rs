@@ -6,9 +6,7 @@
 use std::fmt::Write;
 
 use forebay_directive::grammar::{self, ArgumentKind, Key, KeyKind, Later, VERBS, Verb};
-use forebay_directive::{DURATION_UNITS, MAX_CAPACITY_BYTES, MAX_DURATION_S, Ready, Scratch, UNITS, mark};
-
-use crate::schema::{GateKind, SiteConfig};
+use forebay_directive::{DURATION_UNITS, MAX_CAPACITY_BYTES, MAX_DURATION_S, Scratch, UNITS, mark};
 
 const WORDS: &str = include_str!("job_submit/words.lua");
 const VALUES: &str = include_str!("job_submit/values.lua");
@@ -17,22 +15,16 @@ const SUBMIT: &str = include_str!("job_submit/submit.lua");
 
 /// The whole `job_submit.lua`.
 #[must_use]
-pub fn job_submit(config: &SiteConfig) -> String {
-    let words = WORDS.replacen("@TABLES@\n", &tables(config), 1);
+pub fn job_submit() -> String {
+    let words = WORDS.replacen("@TABLES@\n", &tables(), 1);
     [words.as_str(), VALUES, STATEMENTS, SUBMIT].join("\n")
 }
 
-fn tables(config: &SiteConfig) -> String {
-    let gate = match config.gate.default {
-        GateKind::Auto | GateKind::Hold => "hold",
-        GateKind::Lazy => "lazy",
-    };
+fn tables() -> String {
     let mut out = String::new();
     for (name, text) in [
         ("MAGIC", grammar::MAGIC),
-        ("DEFAULT_GATE", gate),
         ("DEFAULT_SCRATCH", Scratch::DEFAULT_NAME),
-        ("READY_NOTHING", Ready::Nothing.word()),
         ("COMMENT_WAITING", mark::COMMENT_WAITING),
         ("COMMENT_USER_HOLD", mark::COMMENT_USER_HOLD),
         ("COMMENT_REQUEST", mark::COMMENT_REQUEST),

@@ -93,7 +93,7 @@ Before=slurmd.service
 What={}/{}
 Where={}
 Type=forebay
-Options=_netdev,key_file={},socket={}
+Options=_netdev,key={},node_socket={}
 TimeoutSec=60
 
 [Install]

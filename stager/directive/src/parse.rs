@@ -98,7 +98,7 @@ impl Reader {
             return Err(duplicate(said, "scratch", &name, &other.name, "name="));
         }
         let capacity_bytes = said.read("capacity", parse_capacity)?;
-        let keep_s = said.read("keep", parse_duration_s)?.unwrap_or(Scratch::DEFAULT_KEEP_S);
+        let keep_s = said.read("keep", parse_duration_s)?;
         self.directives.scratch.push(Scratch { name, capacity_bytes, keep_s });
         Ok(())
     }

@@ -51,8 +51,8 @@ impl fmt::Display for Scratch {
         if let Some(bytes) = self.capacity_bytes {
             write!(f, " capacity={}", print_size(bytes))?;
         }
-        if self.keep_s != Self::DEFAULT_KEEP_S {
-            write!(f, " keep={}", print_duration(self.keep_s))?;
+        if let Some(keep_s) = self.keep_s {
+            write!(f, " keep={}", print_duration(keep_s))?;
         }
         Ok(())
     }

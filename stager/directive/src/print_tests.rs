@@ -7,7 +7,7 @@ use crate::value::{MAX_DURATION_S, env_name};
 
 #[test]
 fn defaults_are_left_out() {
-    let text = "#FOREBAY scratch name=work capacity=2GiB keep=24h\n#FOREBAY in s3://b/x ready=100% version=pin\n\
+    let text = "#FOREBAY scratch name=work capacity=2GiB\n#FOREBAY in s3://b/x ready=100% version=pin\n\
                 #FOREBAY out work:a s3://b/y/ conflict=fail\n#FOREBAY opt gate=auto\n";
     let printed = Directives::from_script(text).unwrap().to_string();
     assert_eq!(
@@ -56,7 +56,7 @@ fn patterns() -> impl Strategy<Value = Vec<String>> {
 }
 
 prop_compose! {
-    fn scratch()(name in name(), capacity in prop::option::of(1u64..9000), keep_s in 0..=MAX_DURATION_S) -> Scratch {
+    fn scratch()(name in name(), capacity in prop::option::of(1u64..9000), keep_s in prop::option::of(0..=MAX_DURATION_S)) -> Scratch {
         Scratch { name, capacity_bytes: capacity.map(|n| n * 1024), keep_s }
     }
 }

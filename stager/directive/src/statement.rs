@@ -26,8 +26,9 @@ pub struct Scratch {
     pub name: String,
     /// Bytes to reserve; nothing is reserved where absent.
     pub capacity_bytes: Option<u64>,
-    /// Seconds it is kept after the job's end while nothing claims it.
-    pub keep_s: u64,
+    /// Seconds it is kept after the job's end; where absent [`Self::DEFAULT_KEEP_S`], and only until every output is
+    /// delivered.
+    pub keep_s: Option<u64>,
 }
 
 impl Scratch {
@@ -103,11 +104,5 @@ impl Directives {
     #[must_use]
     pub fn is_empty(&self) -> bool {
         *self == Self::default()
-    }
-
-    /// Whether any input must be hot before the job starts (if the gate is not lazy).
-    #[must_use]
-    pub fn waits_for_data(&self) -> bool {
-        self.inputs.iter().any(|input| input.ready != Ready::Nothing)
     }
 }

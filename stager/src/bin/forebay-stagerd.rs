@@ -5,9 +5,10 @@ use std::sync::Arc;
 
 use anyhow::Context;
 use clap::Parser;
+use forebay_net::ClusterKey;
 use forebay_site_config::SiteConfig;
 use forebay_stager::daemon::Daemon;
-use forebay_stager::fs::StagingFs;
+use forebay_stager::forebay_fs::ForebayFs;
 use forebay_stager::journal::Journal;
 use forebay_stager::server::Server;
 use forebay_stager::settings::{Settings, utc_offset_s};
@@ -28,8 +29,11 @@ struct Arguments {
 }
 
 /// Connects to the filesystem that the site's configuration names.
-async fn connect(config: &SiteConfig) -> anyhow::Result<Arc<dyn StagingFs>> {
-    anyhow::bail!("filesystem {}: this build of forebay-stagerd has no client", config.storage.filesystem)
+async fn connect(config: &SiteConfig) -> anyhow::Result<Arc<ForebayFs>> {
+    let key = ClusterKey::load(&config.storage.key_file)?;
+    let hosts = config.storage.hosts.iter().map(ToString::to_string).collect();
+    let name = &config.storage.filesystem;
+    ForebayFs::connect(hosts, key, name).await.with_context(|| format!("filesystem '{name}'"))
 }
 
 async fn terminated() -> anyhow::Result<()> {
@@ -55,7 +59,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         config.slurm.scontrol.clone(),
         config.slurm.conf.clone(),
     ));
-    let (daemon, handle) = Daemon::new(settings, Journal::new(Arc::new(kv)), slurm, fs)?;
+    let (daemon, handle) = Daemon::new(settings, Journal::new(Arc::new(kv)), slurm, fs.clone())?;
     let server = Server::bind(&socket, handle, daemon.performer())?;
     tracing::info!(socket = %socket.display(), cluster = config.cluster.name, "serving");
     let serving = tokio::spawn(server.run());
@@ -67,6 +71,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
         })
         .await;
     serving.abort();
+    fs.close().await;
     let _ = std::fs::remove_file(&socket);
     ended.context("the journal cannot be written: nothing is staged until it can")
 }

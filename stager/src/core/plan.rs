@@ -130,7 +130,7 @@ pub fn new_record(
         blocked = Some(problem);
         (Vec::new(), Vec::new())
     });
-    let kept = directives.scratch.iter().map(|scratch| scratch.keep_s).max();
+    let kept = directives.scratch.iter().filter_map(|scratch| scratch.keep_s).max();
     let stage = if blocked.is_some() { Stage::New } else { Stage::Resolving };
     // What its user held is released by its user.
     let held = job.held && is_marked(&job) && job.admin_comment != mark::COMMENT_USER_HOLD;
@@ -155,7 +155,7 @@ pub fn new_record(
             .map(|scratch| ScratchDir { name: scratch.name.clone(), capacity_bytes: scratch.capacity_bytes })
             .collect(),
         keep_s: kept.unwrap_or(forebay_directive::Scratch::DEFAULT_KEEP_S),
-        keep_claimed: kept.is_some_and(|s| s != forebay_directive::Scratch::DEFAULT_KEEP_S),
+        keep_claimed: kept.is_some(),
         inputs,
         outputs,
         view: false,

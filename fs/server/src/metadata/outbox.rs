@@ -73,11 +73,15 @@ async fn ask(client: &Cluster, queue: &mpsc::WeakSender<Work>, to: ShardId, step
         let request = MetaRequest { shard: to, epoch: map.epoch, call: MetaCall::Peer(step.clone()) };
         if let Some(host) = map.shard_host(to) {
             match call_meta(&client.peer(&host.address), &request, TIMEOUT).await {
-                Ok(MetaReply::Error(error @ (MetaError::Busy | MetaError::NotServed { .. } | MetaError::Storage { .. }))) => {
+                Ok(MetaReply::Error(
+                    error @ (MetaError::Busy | MetaError::NotServed { .. } | MetaError::Storage { .. }),
+                )) => {
                     tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not done, trying again");
                 }
                 Ok(reply) => return Some(reply),
-                Err(error) => tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not answered, trying again"),
+                Err(error) => {
+                    tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not answered, trying again")
+                }
             }
         }
         tokio::time::sleep(pause).await;

@@ -62,7 +62,10 @@ impl Writer {
                 works.push(work);
             }
             if let Err(reason) = self.write(works) {
-                tracing::error!(reason, "the metadata store failed: this host serves no metadata until it is restarted");
+                tracing::error!(
+                    reason,
+                    "the metadata store failed: this host serves no metadata until it is restarted"
+                );
                 return;
             }
         }
@@ -105,13 +108,7 @@ impl Writer {
         pending
     }
 
-    fn apply(
-        &mut self,
-        id: ShardId,
-        served: &Served,
-        opens: &OpenTable,
-        pending: Vec<Pending>,
-    ) -> Result<(), String> {
+    fn apply(&mut self, id: ShardId, served: &Served, opens: &OpenTable, pending: Vec<Pending>) -> Result<(), String> {
         let mut shard = served.shard.write().unwrap_or_else(PoisonError::into_inner);
         for Pending { entry, reply } in pending {
             let index = shard.applied() + 1;

@@ -118,7 +118,6 @@ add["in"] = function(all, at, arguments, said)
       if variables_meet(env_name(name), env_name(other)) then refuse_duplicate(at, "input", name, other, "as=") end
    end
    all.inputs[#all.inputs + 1] = name
-   all.waits = all.waits or not (said.ready and said.ready.value == READY_NOTHING)
 end
 
 function add.out(all, at, arguments)
@@ -146,7 +145,7 @@ local function read_directives(script, option)
    scan_script(scanned, script)
    local from_script = #scanned
    scan_text(scanned, option, 0, 1)
-   local all = { scratch = {}, inputs = {}, destinations = {}, paths = {}, options = {}, waits = false }
+   local all = { scratch = {}, inputs = {}, destinations = {}, paths = {}, options = {} }
    for _, words in ipairs(scanned) do
       local verb, arguments, said = check_statement(words)
       add[verb.name](all, words[1].at, arguments, said, words)

@@ -33,12 +33,9 @@ local function accept(job_desc, script, option, all)
    else
       job_desc.admin_comment = COMMENT_REQUEST .. option
    end
-   local gate = all.options.gate or "auto"
-   if gate == "auto" then gate = DEFAULT_GATE end
-   if all.waits and gate ~= "lazy" then
-      job_desc.priority = 0
-      slurm.log_user("%s", "forebay: the job is held until its data is there; see: forebay job status")
-   end
+   -- Also a job that waits for no data: its directories must be there before it starts.
+   job_desc.priority = 0
+   slurm.log_user("%s", "forebay: the job is held until its data is there; see: forebay job status")
 end
 
 local function message_of(refusal)
