@@ -70,11 +70,14 @@ pub(super) fn set_time(time: TimeOrNow) -> SetTime {
     }
 }
 
+/// Times before 1970 come from the FUSE library with the kernel's nanoseconds counted backwards, like the seconds:
+/// 1.5 s before 1970 is -2 s and 0.5 s for the kernel, and 2.5 s before in the library.
 fn timestamp(time: SystemTime) -> Timestamp {
-    match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => Timestamp { secs: after.as_secs() as i64, nanos: after.subsec_nanos() },
-        Err(before) => Timestamp::from_nanos(-(before.duration().as_nanos() as i128)),
-    }
+    let (sign, distance) = match time.duration_since(UNIX_EPOCH) {
+        Ok(after) => (1, after),
+        Err(before) => (-1, before.duration()),
+    };
+    Timestamp { secs: sign * distance.as_secs() as i64, nanos: distance.subsec_nanos() }
 }
 
 /// Permission bits of a mode.

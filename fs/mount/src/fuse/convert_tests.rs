@@ -10,12 +10,20 @@ fn the_root_has_two_numbers() {
 }
 
 #[test]
-fn times_survive_both_ways() {
-    for (secs, nanos) in [(0, 0), (1, 1), (-1, 0), (-1, 999_999_999), (-2, 1), (4_102_444_800, 5), (-2_208_988_800, 7)]
-    {
-        let time = Timestamp { secs, nanos };
-        assert_eq!(timestamp(system_time(time)), time);
+fn times_told_to_the_kernel() {
+    for (secs, nanos, whole, part) in [(0, 0, 0, 0), (5, 7, 5, 7), (4_102_444_800, 1, 4_102_444_800, 1)] {
+        assert_eq!(system_time(Timestamp { secs, nanos }), UNIX_EPOCH + Duration::new(whole, part));
     }
+    assert_eq!(system_time(Timestamp { secs: -2, nanos: 500_000_000 }), UNIX_EPOCH - Duration::from_millis(1500));
+    assert_eq!(system_time(Timestamp { secs: -2, nanos: 0 }), UNIX_EPOCH - Duration::from_secs(2));
+}
+
+#[test]
+fn times_told_by_the_kernel() {
+    let before = |ms| timestamp(UNIX_EPOCH - Duration::from_millis(ms));
+    assert_eq!(timestamp(UNIX_EPOCH + Duration::new(5, 7)), Timestamp { secs: 5, nanos: 7 });
+    assert_eq!(before(2000), Timestamp { secs: -2, nanos: 0 });
+    assert_eq!(before(2500), Timestamp { secs: -2, nanos: 500_000_000 });
     assert_eq!(set_time(TimeOrNow::Now), SetTime::Now);
     assert_eq!(set_time(TimeOrNow::SpecificTime(UNIX_EPOCH)), SetTime::At(Timestamp::default()));
 }

@@ -90,8 +90,10 @@ async fn converse(mut stream: UnixStream, service: Arc<Service>) -> io::Result<(
         NodeReply::Error { text: format!("only root may ask this, not user {uid}") }
     } else {
         match hear(&mut stream).await? {
-            Ok(call) => service.answer(call.request).await,
-            Err(text) => NodeReply::Error { text },
+            // Somebody who only wanted to know whether anybody is here.
+            None => return Ok(()),
+            Some(Ok(call)) => service.answer(call.request).await,
+            Some(Err(text)) => NodeReply::Error { text },
         }
     };
     let mut line = serde_json::to_vec(&reply)?;
@@ -100,11 +102,12 @@ async fn converse(mut stream: UnixStream, service: Arc<Service>) -> io::Result<(
     stream.shutdown().await
 }
 
-async fn hear(stream: &mut UnixStream) -> io::Result<Result<NodeCall, String>> {
+/// One request; `None` where the caller hangs up without a word.
+async fn hear(stream: &mut UnixStream) -> io::Result<Option<Result<NodeCall, String>>> {
     let mut line = Vec::new();
     let mut reader = BufReader::new(stream.take(REQUEST_MAX_BYTES));
     timeout(CALLER_TIMEOUT, reader.read_until(b'\n', &mut line)).await??;
-    Ok(understand(&line))
+    Ok((!line.is_empty()).then(|| understand(&line)))
 }
 
 /// Reads a request, its version first: what else another version says may make no sense to us.
