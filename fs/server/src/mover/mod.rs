@@ -177,3 +177,7 @@ async fn run(work: &Work, spec: TaskSpec) -> Result<(), TierError> {
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
+
+#[cfg(test)]
+#[path = "mod_tests.rs"]
+mod tests;

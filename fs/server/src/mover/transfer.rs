@@ -119,3 +119,7 @@ pub(super) async fn each_part<'a, P: Send>(
     }
     all
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;
