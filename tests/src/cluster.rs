@@ -16,8 +16,8 @@ use crate::node::{Node, NodeCommand, User, own_program};
 use crate::process::Daemon;
 use crate::wait;
 
-/// The program `mount -t forebay` runs.
-pub const MOUNT_PROGRAM: &str = "mount.forebay";
+/// The program that `/sbin/mount.forebay` is a link to.
+pub const CLIENT_PROGRAM: &str = "forebay-client";
 /// Where the filesystem is mounted on every node.
 pub const MOUNT: &str = "/mnt/forebay";
 /// The cluster's key on every equipped node.

@@ -140,8 +140,8 @@ fn overlay(target: &str, layers: &Path) -> Result<(), LabError> {
 /// `mount -t forebay` looks for `/sbin/mount.forebay`, and nowhere else.
 fn sbin(dir: &Path) -> Result<(), LabError> {
     overlay("/usr/sbin", &dir.join("sbin"))?;
-    let link = Path::new("/usr/sbin").join(crate::cluster::MOUNT_PROGRAM);
-    symlink(Path::new(crate::paths::BIN).join(crate::cluster::MOUNT_PROGRAM), &link)
+    let link = Path::new("/usr/sbin/mount.forebay");
+    symlink(Path::new(crate::paths::BIN).join(crate::cluster::CLIENT_PROGRAM), link)
         .context(|| format!("link {}", link.display()))
 }
 
