@@ -23,5 +23,5 @@ fn units_name_the_sites_paths() {
     assert!(units[1].content.contains("Environment=FOREBAY_SITE=/etc/forebay/site.toml\n"));
     let mount = &units[2].content;
     assert!(mount.contains("What=st1.example.org:7000,st2.example.org:7000,st3.example.org:7000/scratch\n"), "{mount}");
-    assert!(mount.contains("Where=/mnt/forebay\n") && mount.contains("key_file=/etc/forebay/cluster.key"), "{mount}");
+    assert!(mount.contains("Where=/mnt/forebay\n") && mount.contains("key=/etc/forebay/cluster.key"), "{mount}");
 }
