@@ -6,7 +6,9 @@ use std::time::Duration;
 use bytes::{Bytes, BytesMut};
 use forebay_cache::{Packed, Run, WriteBuffer, pack};
 use forebay_erasure::StripeLayout;
-use forebay_types::{Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits};
+use forebay_types::{
+    Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits,
+};
 use forebay_wire::chunk::Receipt;
 use forebay_wire::meta::{MutateOp, SetAttr};
 use futures::StreamExt;
@@ -252,12 +254,7 @@ impl Filesystem {
     }
 
     /// Sets a file's size, after writing back what is dirty (what the new size cuts off is not written).
-    pub async fn truncate(
-        &self,
-        cred: &Cred,
-        ino: InodeId,
-        mut set: SetAttr,
-    ) -> Result<Attr, ClientError> {
+    pub async fn truncate(&self, cred: &Cred, ino: InodeId, mut set: SetAttr) -> Result<Attr, ClientError> {
         let Some(size) = set.size else { return self.setattr(cred, ino, set).await };
         let file = self.files.get(ino);
         let _one_at_a_time = file.flush_lock.lock().await;
