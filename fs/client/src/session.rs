@@ -100,7 +100,8 @@ async fn renew(cluster: Cluster, session: SessionId, interval: Duration, ended: 
     loop {
         timer.tick().await;
         match cluster.ask_within(&ClusterRequest::RenewSession { session }, interval).await {
-            Ok(_) => {}
+            // A good moment to learn of hosts that have gone or come back.
+            Ok(_) => drop(cluster.refresh().await),
             Err(ClientError::Cluster(ClusterError::SessionEnded { .. })) => {
                 tracing::error!(%session, "the cluster has ended this client's session");
                 ended.store(true, Ordering::Relaxed);

@@ -8,7 +8,4 @@ pub trait Placement {
     /// Placement groups for `count` new stripes, as many as asked for (a group may come up more than once);
     /// [`MetaError::NoPlacement`] where none can be written.
     fn pick(&self, count: u32, class: LifetimeClass) -> Result<Vec<(PgId, Geometry)>, MetaError>;
-
-    /// How the stripes of a placement group are cut; `None` where there is no such group.
-    fn geometry(&self, pg: PgId) -> Option<Geometry>;
 }

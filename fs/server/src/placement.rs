@@ -33,8 +33,4 @@ impl Placement for MapPlacement {
             .map(|group| (group.id, group.geometry))
             .collect())
     }
-
-    fn geometry(&self, pg: PgId) -> Option<Geometry> {
-        self.map.get().group(pg).map(|group| group.geometry)
-    }
 }

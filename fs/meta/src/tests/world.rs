@@ -31,9 +31,6 @@ impl Placement for Groups {
     fn pick(&self, count: u32, _: LifetimeClass) -> Result<Vec<(PgId, Geometry)>, MetaError> {
         Ok((0..count).map(|n| (PgId(n % 3), CODE)).collect())
     }
-    fn geometry(&self, _: PgId) -> Option<Geometry> {
-        Some(CODE)
-    }
 }
 
 pub fn receipt_key() -> ReceiptKey {
