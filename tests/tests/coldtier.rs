@@ -132,7 +132,8 @@ fn an_object_store_that_stops_answering_delays_a_recall_and_damages_nothing() {
     let c1 = lab.node("c1");
     cluster.mount(&c1).unwrap();
     // Wrong credentials are refused with the thing's name, and leave nothing behind that is in the way.
-    RECIPE.lay(&cold.folder("set").unwrap(), &lab.shared().join("sums")).unwrap();
+    RECIPE.lay(&cold.folder(&lab, "set").unwrap(), &lab.shared().join("sums")).unwrap();
+    cold.publish("set").unwrap();
     cold.attach(&cluster).unwrap();
     cluster.ask(&["fs", "import", "demo", "s3://cold/set/", "/data"]).unwrap();
     let listed = cluster.ask(&["fs", "tier", "list", "demo"]).unwrap().to_string();

@@ -26,7 +26,8 @@ fn start(s3: bool, recipe: Recipe, settings: &SiteSettings) -> Stage {
     let cluster = Cluster::start(&lab, &ClusterSettings::default()).unwrap();
     let cold = ColdTier::start(&lab, s3).unwrap();
     cold.attach(&cluster).unwrap();
-    recipe.lay(&cold.folder("set").unwrap(), &lab.shared().join("sums")).unwrap();
+    recipe.lay(&cold.folder(&lab, "set").unwrap(), &lab.shared().join("sums")).unwrap();
+    cold.publish("set").unwrap();
     let site = Site::start(&lab, &cluster, settings).unwrap();
     Stage { site, cold, cluster, lab }
 }
@@ -156,12 +157,12 @@ fn mistakes_of_users_are_told_in_the_queue_or_at_submit_and_touch_no_node() {
     assert_eq!(at.site.phase(id), "WAIT_USER");
     let (code, said) = at.job(&["wait", &id.to_string(), "--timeout", "5"]);
     assert_eq!(code, Some(5), "{said}");
-    SMALL.lay(&at.cold.folder("absent").unwrap(), &at.lab.shared().join("sums")).unwrap();
+    SMALL.lay(&at.cold.folder(&at.lab, "absent").unwrap(), &at.lab.shared().join("sums")).unwrap();
     let (code, said) = at.job(&["retry", &id.to_string()]);
     assert_eq!(code, Some(0), "{said}");
     at.ends(id, "COMPLETED");
     // A source that alice may not read.
-    let secret = at.cold.folder("secret").unwrap();
+    let secret = at.cold.folder(&at.lab, "secret").unwrap();
     std::fs::write(secret.join("x"), "x").unwrap();
     std::fs::set_permissions(&secret, std::os::unix::fs::PermissionsExt::from_mode(0o700)).unwrap();
     let id = at.submit("#FOREBAY in COLD/secret/ as=set\n", "true\n");

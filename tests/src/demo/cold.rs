@@ -7,7 +7,7 @@ use std::time::Duration;
 use crate::cluster::Cluster;
 use crate::error::{Context, LabError};
 use crate::lab::Lab;
-use crate::node::own_program;
+use crate::node::{Node, own_program};
 use crate::paths;
 use crate::process::Daemon;
 use crate::site::cold_folder;
@@ -18,6 +18,7 @@ const BUCKET: &str = "cold";
 const PORT: u16 = 9000;
 const ACCESS_KEY: &str = "demo-access";
 const UP: Duration = Duration::from_secs(30);
+const PUT: Duration = Duration::from_secs(90);
 
 /// A cold tier with nothing in it but a folder for results.
 pub struct ColdTier {
@@ -53,9 +54,15 @@ impl ColdTier {
         let secret = format!("access_key={ACCESS_KEY}\nsecret_key={}\n", self.secret);
         let install = "install -m 600 /dev/stdin /etc/forebay/cold.credentials";
         host.command("/bin/bash").args(["-euc", install]).input(secret).run()?;
-        let endpoint = format!("http://{}:{PORT}", server.node().address());
         attach
-            .args(["--endpoint", &endpoint, "--region", "us-east-1", "--credentials", "/etc/forebay/cold.credentials"])
+            .args([
+                "--endpoint",
+                &endpoint(server.node()),
+                "--region",
+                "us-east-1",
+                "--credentials",
+                "/etc/forebay/cold.credentials",
+            ])
             .run()
     }
 
@@ -64,12 +71,25 @@ impl ColdTier {
         self.server.as_mut()
     }
 
-    /// A new folder of it, as this machine sees it.
-    pub fn folder(&self, name: &str) -> Result<PathBuf, LabError> {
-        let path = self.objects.join(name);
+    /// A folder of its objects to lay things into, as this machine sees it; for an S3 server one that [`Self::publish`] puts.
+    pub fn folder(&self, lab: &Lab, name: &str) -> Result<PathBuf, LabError> {
+        let parent = if self.server.is_some() { lab.shared() } else { self.objects.clone() };
+        let path = parent.join(name);
         fs::create_dir_all(&path).context(|| format!("make {}", path.display()))?;
         Ok(path)
     }
+
+    /// Makes what was laid into [`Self::folder`] objects of the tier; the result says what the tier then lists.
+    pub fn publish(&self, name: &str) -> Result<String, LabError> {
+        let Some(server) = &self.server else { return Ok("in place".to_owned()) };
+        let (node, from) = (server.node(), format!("{}/{name}", paths::SHARED));
+        let put = own_program(node, "forebay-s3-put")?.args(["--endpoint", &endpoint(node), "--bucket", BUCKET]);
+        put.args(["--access-key", ACCESS_KEY, "--secret-key", &self.secret, &from, name]).deadline(PUT).run()
+    }
+}
+
+fn endpoint(node: &Node) -> String {
+    format!("http://{}:{PORT}", node.address())
 }
 
 /// A secret of this lab's own.

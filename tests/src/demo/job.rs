@@ -64,6 +64,9 @@ impl Stage<'_> {
                     record.pending_comments.push(line);
                 }
             }
+            if status["phase"] == "WAIT_USER" {
+                return Err(LabError::Slurm(format!("job {id} waits for its user: {comment}")));
+            }
             let (ready, bytes) = ready_bytes(&status);
             self.screen.progress(ready, bytes, "recalled");
             Ok(wait::Seen::NotYet(format!("{comment}\n{status}")))

@@ -125,8 +125,10 @@ fn play(lab: &Lab, options: &Options, screen: &Screen, record: &mut Record) -> R
 }
 
 fn lay(lab: &Lab, cold: &ColdTier, screen: &Screen, name: &str, recipe: &Recipe) -> Result<dataset::Made, LabError> {
-    let made = recipe.lay(&cold.folder(name)?, &lab.shared().join(format!("{name}.sha256")))?;
-    screen.note(&format!("{}/{name}/: {} files, {}, checksums recorded", cold.url, made.files, size(made.bytes)));
+    let made = recipe.lay(&cold.folder(lab, name)?, &lab.shared().join(format!("{name}.sha256")))?;
+    let listed = cold.publish(name)?;
+    let (url, files, bytes) = (&cold.url, made.files, size(made.bytes));
+    screen.note(&format!("{url}/{name}/: {files} files, {bytes}, checksums recorded, {}", listed.trim()));
     Ok(made)
 }
 
