@@ -207,3 +207,26 @@ fn urls_that_are_no_tiers_are_refused() {
     assert_eq!(tier.url("a"), "s3://bucket/pre/fix/a");
     assert!(!format!("{tier:?}").contains("hush"));
 }
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 4)]
+async fn writes_of_a_user_below_one_new_directory_do_not_stand_in_each_others_way() {
+    if !nix::unistd::geteuid().is_root() {
+        return;
+    }
+    let (dir, tier) = tier();
+    chmod(dir.path(), 0o1777);
+    for round in 0..20 {
+        let keys: Vec<String> = (0..16).map(|n| format!("{round}/new/{n}")).collect();
+        let user = stranger();
+        let put = |key: &String| {
+            let data = stream::iter([Ok(Bytes::from_static(b"x"))]);
+            let (tier, key, user) = (tier.clone(), key.clone(), user.clone());
+            tokio::spawn(async move { tier.put(&key, data, None, PutMode::Create, Some(&user)).await })
+        };
+        let puts: Vec<_> = keys.iter().map(put).collect();
+        for put in puts {
+            put.await.unwrap().unwrap();
+        }
+    }
+    assert_eq!(list(&tier, "", None).await.len(), 20 * 16);
+}

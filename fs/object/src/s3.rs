@@ -203,7 +203,8 @@ impl S3Tier {
                 async move {
                     let meta = found.map_err(|e| tier.explain(&prefix, &e))?;
                     let key = meta.location.as_ref().get(root..).unwrap_or_default().to_owned();
-                    if meta.size > 0 {
+                    // Some stores list no tags; an object without one could not be told from a later one of its key.
+                    if meta.size > 0 && meta.e_tag.is_some() {
                         return Ok(Some(tier.object(key, &meta)));
                     }
                     // The listing has lost the slash that tells a marker: an object of that name would be found.

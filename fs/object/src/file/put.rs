@@ -8,7 +8,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_wire::tier::{TierError, TierUser};
 use futures::stream::{Stream, StreamExt};
-use nix::fcntl::{AtFlags, OFlag, openat, renameat};
+use nix::errno::Errno;
+use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 
@@ -69,9 +70,7 @@ impl FileTier {
         }
         let dir = self.make_dirs(dir, user)?;
         may_replace(&dir, name, user)?;
-        let mut random = [0; 8];
-        getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
-        let temp = format!("{TEMP_PREFIX}{:016x}", u64::from_le_bytes(random));
+        let temp = temp_name()?;
         let flags = OFlag::O_WRONLY | OFlag::O_CREAT | OFlag::O_EXCL | OFlag::O_NOFOLLOW | OFlag::O_CLOEXEC;
         let file = File::from(openat(&dir, temp.as_str(), flags, Mode::from_bits_truncate(0o644))?);
         Ok(Part { dir, name: name.to_owned(), temp, file, placed: false })
@@ -92,16 +91,36 @@ impl FileTier {
     }
 }
 
+/// A name that no object has, and no other write under way.
+fn temp_name() -> io::Result<String> {
+    let mut random = [0; 8];
+    getrandom::fill(&mut random).map_err(|e| io::Error::other(e.to_string()))?;
+    Ok(format!("{TEMP_PREFIX}{:016x}", u64::from_le_bytes(random)))
+}
+
 fn make_dir(parent: &OwnedFd, name: &str, user: Option<&TierUser>) -> io::Result<OwnedFd> {
     may(parent, user, WRITE | SEARCH)?;
-    match mkdirat(parent, name, Mode::from_bits_truncate(0o755)) {
-        Ok(()) => {}
-        // Another write below the same directory was first.
-        Err(nix::errno::Errno::EEXIST) => return step(parent, name),
-        Err(e) => return Err(e.into()),
-    }
-    let dir = step(parent, name)?;
-    give(&dir, user)?;
+    // Made aside and given away there: another write below the same directory must not find it before it is the user's.
+    let temp = temp_name()?;
+    mkdirat(parent, temp.as_str(), Mode::from_bits_truncate(0o755))?;
+    let placed = step(parent, &temp).and_then(|dir| {
+        give(&dir, user)?;
+        match renameat2(parent, temp.as_str(), parent, name, RenameFlags::RENAME_NOREPLACE) {
+            // Network filesystems know no such flag; without it only an empty directory could be replaced.
+            Err(Errno::EINVAL | Errno::ENOSYS) => renameat(parent, temp.as_str(), parent, name)?,
+            other => other?,
+        }
+        Ok(dir)
+    });
+    let dir = match placed {
+        Ok(dir) => dir,
+        Err(error) => {
+            unlinkat(parent, temp.as_str(), UnlinkatFlags::RemoveDir)?;
+            let other_was_first =
+                [io::ErrorKind::AlreadyExists, io::ErrorKind::DirectoryNotEmpty].contains(&error.kind());
+            return if other_was_first { step(parent, name) } else { Err(error) };
+        }
+    };
     sync(parent)?;
     Ok(dir)
 }
