@@ -22,6 +22,6 @@ fn units_name_the_sites_paths() {
     assert_eq!(names, ["forebayd@.service", "forebay-stagerd.service", "mnt-forebay.mount"]);
     assert!(units[1].content.contains("Environment=FOREBAY_SITE=/etc/forebay/site.toml\n"));
     let mount = &units[2].content;
-    assert!(mount.contains("What=st1.example.org:7000,st2.example.org:7000,st3.example.org:7000/scratch\n"), "{mount}");
+    assert!(mount.contains("What=st1.example.org:7440,st2.example.org:7440,st3.example.org:7440/scratch\n"), "{mount}");
     assert!(mount.contains("Where=/mnt/forebay\n") && mount.contains("key=/etc/forebay/cluster.key"), "{mount}");
 }
