@@ -145,10 +145,10 @@ fn a_truncated_drive_is_named_with_its_remedy_and_loses_no_byte() {
 
 #[test]
 fn a_full_filesystem_says_so_and_takes_writes_again_after_a_delete() {
-    let at = Mounted::start(1, &ClusterSettings { drive_mib: 600, ..ClusterSettings::default() }).unwrap();
-    at.run(0, "echo precious >precious; sync precious; head -c 30000000 /dev/urandom >kept; sync kept; sha256sum precious kept >/run/lab/shared/sums").unwrap();
+    let at = Mounted::start(1, &ClusterSettings { drive_mib: 96, ..ClusterSettings::default() }).unwrap();
+    at.run(0, "echo precious >precious; sync precious; head -c 3000000 /dev/urandom >kept; sync kept; sha256sum precious kept >/run/lab/shared/sums").unwrap();
     let fill = "n=0; while [ $n -lt 80 ]; do n=$((n + 1))
-        head -c 50000000 /dev/urandom 2>/dev/null | dd of=fill$n bs=1M conv=fsync iflag=fullblock 2>/tmp/said || { cat /tmp/said; exit 0; }
+        head -c 20000000 /dev/urandom 2>/dev/null | dd of=fill$n bs=1M conv=fsync iflag=fullblock 2>/tmp/said || { cat /tmp/said; exit 0; }
         done; echo never full; df .";
     let said = at.run(0, fill).unwrap();
     assert!(said.contains("No space left on device"), "{said}");
@@ -156,10 +156,10 @@ fn a_full_filesystem_says_so_and_takes_writes_again_after_a_delete() {
     // Space comes back when the drives have erased what was deleted.
     wait::until("there is room again", SOON, || {
         let again =
-            at.run(0, "head -c 50000000 /dev/zero | dd of=again bs=1M conv=fsync iflag=fullblock 2>&1 || rm -f again")?;
+            at.run(0, "head -c 20000000 /dev/zero | dd of=again bs=1M conv=fsync iflag=fullblock 2>&1 || rm -f again")?;
         Ok(if again.contains("No space") { wait::Seen::NotYet(again) } else { wait::Seen::Yes(()) })
     })
     .unwrap();
     at.remount(0).unwrap();
-    at.run(0, "sha256sum -c --quiet /run/lab/shared/sums; cmp again <(head -c 50000000 /dev/zero)").unwrap();
+    at.run(0, "sha256sum -c --quiet /run/lab/shared/sums; cmp again <(head -c 20000000 /dev/zero)").unwrap();
 }

@@ -78,7 +78,8 @@ impl Place<'_> {
 
 /// Runs the benchmark and prints the pairs.
 pub fn run(options: &Options) -> Result<(), LabError> {
-    let settings = ClusterSettings { drive_mib: 2048, log: "warn".to_owned(), ..ClusterSettings::default() };
+    let settings =
+        ClusterSettings { drive_mib: 2048, log: "warn,forebayd=info".to_owned(), ..ClusterSettings::default() };
     let at = Mounted::start(1, &settings)?;
     let disk = format!("{}/bench", paths::DISK);
     at.client(0).shell(&User::root(), &format!("mkdir -p {MOUNT}/bench {disk}"))?;
