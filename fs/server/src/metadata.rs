@@ -8,7 +8,9 @@ mod outbox;
 mod writer;
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
 use forebay_env::Kv;
@@ -45,6 +47,7 @@ pub(crate) struct Metadata {
     queue: mpsc::Sender<Work>,
     clock: Arc<Clock>,
     map: SharedMap,
+    writer: Mutex<Option<(Arc<AtomicBool>, JoinHandle<()>)>>,
 }
 
 /// What the shards need from their host.
@@ -76,20 +79,24 @@ impl Metadata {
             queue,
             clock: setup.clock.clone(),
             map: setup.map.clone(),
+            writer: Mutex::new(None),
         });
         this.learn_sessions()?;
+        let stop = Arc::new(AtomicBool::new(false));
         let writer = Writer {
             shards: this.shards.clone(),
             kv: setup.kv,
             clock: setup.clock,
             placement: MapPlacement::new(setup.map),
             waiting: BTreeMap::new(),
+            stop: stop.clone(),
             outbox: outbox::Outbox::new(this.queue.downgrade(), setup.client, tokio::runtime::Handle::current()),
         };
-        std::thread::Builder::new()
+        let thread = std::thread::Builder::new()
             .name("metadata".into())
             .spawn(move || writer.run(inbox))
             .map_err(|e| ShardError::Store(forebay_env::KvError { reason: format!("no thread: {e}") }))?;
+        *this.writer.lock().unwrap_or_else(PoisonError::into_inner) = Some((stop, thread));
         Ok(this)
     }
 
@@ -252,6 +259,22 @@ impl Metadata {
                     self.submit(shard, Input::Reap { fs, ino }).await;
                 }
             }
+        }
+    }
+}
+
+/// The store is closed when the last handle has gone, before the process may end: so the writer, which has one, is
+/// waited for. It ends after the batch it is at.
+impl Drop for Metadata {
+    fn drop(&mut self) {
+        let writer = self.writer.get_mut().unwrap_or_else(PoisonError::into_inner).take();
+        let Some((stop, thread)) = writer else { return };
+        stop.store(true, Ordering::Release);
+        // Wakes it where it waits; where the queue is full it does not wait.
+        let input = Input::Erased { stripes: Vec::new() };
+        let _ = self.queue.try_send(Work { shard: ShardId(u16::MAX), input, reply: None });
+        if thread.join().is_err() {
+            tracing::error!("the metadata writer panicked");
         }
     }
 }

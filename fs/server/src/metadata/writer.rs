@@ -1,6 +1,7 @@
 //! The thread that writes: prepare, one flush for all, apply, answer.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, PoisonError};
 
 use forebay_env::{Batch, Durability, Kv};
@@ -35,6 +36,8 @@ pub(super) struct Writer {
     /// Who waits for mutations that need another shard's answer first.
     pub waiting: BTreeMap<(ShardId, OpId), Vec<oneshot::Sender<MetaReply>>>,
     pub outbox: Outbox,
+    /// Set when the host stops.
+    pub stop: Arc<AtomicBool>,
 }
 
 /// An entry on its way, with its waiter.
@@ -44,7 +47,7 @@ struct Pending {
 }
 
 impl Writer {
-    /// Writes until every sender is gone, or the store has failed: then nothing more can be promised.
+    /// Writes until it is told to stop, or the store has failed: then nothing more can be promised.
     pub fn run(mut self, mut inbox: mpsc::Receiver<Work>) {
         for (&shard, served) in &self.shards {
             match read_lock(&served.shard).outbox(usize::MAX) {
@@ -56,6 +59,9 @@ impl Writer {
             }
         }
         while let Some(first) = inbox.blocking_recv() {
+            if self.stop.load(Ordering::Acquire) {
+                return;
+            }
             let mut works = vec![first];
             while works.len() < BATCH {
                 let Ok(work) = inbox.try_recv() else { break };
