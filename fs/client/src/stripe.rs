@@ -35,6 +35,18 @@ struct ChunkFailure {
     reason: String,
 }
 
+/// One chunk that was sent and is not durable.
+struct PutFailure {
+    full: bool,
+    reason: String,
+}
+
+impl From<String> for PutFailure {
+    fn from(reason: String) -> Self {
+        Self { full: false, reason }
+    }
+}
+
 impl Stripes {
     pub fn new(cluster: Cluster) -> Self {
         Self { cluster, codec: Arc::new(ReedSolomonCodec::new()) }
@@ -55,18 +67,18 @@ impl Stripes {
             .enumerate()
             .map(|(index, (chunk, &drive))| self.put(&map, id, layout, index as u8, drive, chunk))
             .collect();
-        let results: Vec<Result<Receipt, String>> = puts.collect().await;
+        let results: Vec<Result<Receipt, PutFailure>> = puts.collect().await;
         let (receipts, failures): (Vec<_>, Vec<_>) = results.into_iter().partition(Result::is_ok);
         let receipts: Vec<Receipt> = receipts.into_iter().flatten().collect();
         if receipts.len() >= geometry.write_quorum() {
             return Ok(receipts);
         }
-        Err(ClientError::TooFewChunks {
-            stripe: id,
-            have: receipts.len(),
-            need: geometry.write_quorum(),
-            reason: failures.into_iter().filter_map(Result::err).next_back().unwrap_or_default(),
-        })
+        let failures: Vec<PutFailure> = failures.into_iter().filter_map(Result::err).collect();
+        if failures.iter().any(|failure| failure.full) {
+            return Err(ClientError::Posix(forebay_types::Errno::NoSpace));
+        }
+        let reason = failures.into_iter().next_back().map_or_else(String::new, |failure| failure.reason);
+        Err(ClientError::TooFewChunks { stripe: id, have: receipts.len(), need: geometry.write_quorum(), reason })
     }
 
     fn chunks(&self, layout: StripeLayout, data: Bytes) -> Result<Vec<Bytes>, ClientError> {
@@ -90,15 +102,18 @@ impl Stripes {
         index: u8,
         drive: DriveId,
         chunk: Bytes,
-    ) -> Result<Receipt, String> {
-        let peer = map.drive(drive).and_then(|d| self.cluster.host(map, d.host)).ok_or("drive not in the map")?;
+    ) -> Result<Receipt, PutFailure> {
+        let peer = map.drive(drive).and_then(|d| self.cluster.host(map, d.host));
+        let peer = peer.ok_or_else(|| PutFailure::from(format!("{drive} is not in the map")))?;
         let crcs = crc::block_crcs(&chunk);
         let put = PutChunk { drive, stripe, index, geometry: layout.geometry, epoch: map.epoch, crcs };
         match call_chunk(&peer, &ChunkRequest::Put(put), chunk, CALL_TIMEOUT).await {
             Ok((ChunkReply::Put(receipt), _)) => Ok(receipt),
-            Ok((ChunkReply::Error(error), _)) => Err(error.to_string()),
-            Ok(_) => Err(format!("{drive} answered a put with something else")),
-            Err(error) => Err(error.to_string()),
+            Ok((ChunkReply::Error(error), _)) => {
+                Err(PutFailure { full: matches!(error, ChunkError::NoSpace { .. }), reason: error.to_string() })
+            }
+            Ok(_) => Err(format!("{drive} answered a put with something else").into()),
+            Err(error) => Err(error.to_string().into()),
         }
     }
 

@@ -25,6 +25,8 @@ const FLUSH_AT_BYTES: u64 = 8 << 20;
 const WAIT_AT_BYTES: u64 = 32 << 20;
 /// Stripes of one file under way at once.
 const STRIPES_AT_ONCE: usize = 4;
+/// After so many stripes that found full drives the filesystem counts as full.
+const FULL_STRIPES: u32 = 3;
 /// Dirty bytes older than this are written back without being asked for.
 const DIRTY_AGE: Duration = Duration::from_secs(5);
 
@@ -185,9 +187,10 @@ impl Filesystem {
     }
 
     /// Writes runs into one stripe, or into several where the group of the day has narrower ones. Stripes that too few
-    /// drives took are given up, and others allocated, until the deadline.
+    /// drives took are given up, and others allocated, until the deadline, or until the drives of several are full.
     async fn write_runs(&self, ino: InodeId, class: LifetimeClass, runs: Vec<Run>) -> Result<Durable, ClientError> {
         let mut attempts = Attempts::new(self.shards.cluster.options().timeout);
+        let mut full = 0;
         let mut rest = runs;
         let mut done = Durable::default();
         while !rest.is_empty() {
@@ -202,6 +205,10 @@ impl Filesystem {
                     rest = later;
                 }
                 Err(error) => {
+                    full += u32::from(matches!(error, ClientError::Posix(Errno::NoSpace)));
+                    if full >= FULL_STRIPES {
+                        return Err(error);
+                    }
                     attempts.pause(&error).await.map_err(|_| error)?;
                     let _ = self.shards.cluster.refresh().await;
                     rest = now.into_iter().chain(later).collect();
