@@ -1,0 +1,136 @@
+//! Golden encodings: what is on the wire today must be readable tomorrow, so these bytes do not change within a
+//! protocol version. A change that is meant comes with a new [`forebay_wire::VERSION`] and new files, written by
+//! running this test with `FOREBAY_WRITE_GOLDEN=1`.
+
+use std::fmt::Debug;
+use std::path::PathBuf;
+
+use forebay_types::{
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, InodeId, LifetimeClass, Location, ObjectRef, OpId,
+    PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
+};
+use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
+use forebay_wire::cluster::{ClusterReply, ClusterRequest};
+use forebay_wire::meta::{
+    MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, PeerAction, PeerStep, ReadOp, TxnId,
+};
+use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
+    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
+    let hex: String = forebay_wire::encode(value).iter().map(|byte| format!("{byte:02x}")).collect();
+    if std::env::var_os("FOREBAY_WRITE_GOLDEN").is_some() {
+        std::fs::write(&path, format!("{hex}\n")).unwrap();
+    }
+    let golden = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("{}: {e}", path.display()));
+    let golden = golden.trim();
+    assert_eq!(hex, golden, "{name} is encoded otherwise than in version {}", forebay_wire::VERSION);
+    let bytes: Vec<u8> =
+        (0..golden.len()).step_by(2).map(|i| u8::from_str_radix(&golden[i..i + 2], 16).unwrap()).collect();
+    assert_eq!(&forebay_wire::decode::<T>(&bytes).unwrap(), value, "{name}");
+}
+
+const CODE: Geometry = Geometry { data: 4, parity: 2 };
+
+fn stripe() -> StripeId {
+    StripeId::new(PgId(3), ShardId(1), LifetimeClass::Dataset, 77)
+}
+
+fn receipt() -> Receipt {
+    Receipt { drive: DriveId(2), stripe: stripe(), index: 1, chunk_bytes: 4096, seal: [9; 16] }
+}
+
+fn extents() -> Vec<Extent> {
+    let at = StripeRef { stripe: stripe(), geometry: CODE, chunk_bytes: 65_536, offset: 12 };
+    let object =
+        ObjectRef { tier: TierId(1), key: "a/b".into(), etag: "\"e\"".into(), object_bytes: 1 << 40, offset: 5 };
+    [Location::Hole, Location::Inline("abc".as_bytes().into()), Location::Stripe(at), Location::Object(object)]
+        .into_iter()
+        .zip(0..)
+        .map(|(location, n)| Extent { range: ByteRange::new(n * 3, 3), location })
+        .collect()
+}
+
+fn mutation(op: MutateOp) -> MetaRequest {
+    let id = OpId { session: SessionId(5), sequence: 300 };
+    let cred = Cred { uid: 1000, gid: 100, groups: vec![4, 5] };
+    let mutation = Mutation { fs: FsId(1), id, acknowledged_below: 299, cred, op };
+    MetaRequest { shard: ShardId(7), epoch: Epoch(12), call: MetaCall::Mutate(Box::new(mutation)) }
+}
+
+#[test]
+fn meta_messages() {
+    let ino = InodeId::new(ShardId(7), 9);
+    let create = MutateOp::Create {
+        parent: InodeId::ROOT,
+        name: "file".as_bytes().into(),
+        node: forebay_wire::meta::NewNode::File,
+        mode: 0o644,
+        exclusive: true,
+        content: None,
+    };
+    check("meta-create", &mutation(create));
+    let commit =
+        MutateOp::Commit { ino, extents: extents(), receipts: vec![receipt()], size_at_least: 12, touch: true };
+    check("meta-commit", &mutation(commit));
+    let op = ReadOp::Lookup { parent: InodeId::ROOT, name: "x".as_bytes().into() };
+    let call = MetaCall::Read { fs: FsId(1), session: SessionId(5), cred: Cred::ROOT, op };
+    check("meta-lookup", &MetaRequest { shard: ShardId(0), epoch: Epoch(1), call });
+    let step = PeerStep {
+        txn: TxnId { source: ShardId(1), number: 4 },
+        step: 2,
+        forget_below: 3,
+        fs: FsId(1),
+        now: Timestamp { secs: 1_700_000_000, nanos: 5 },
+        action: PeerAction::AddLink { ino },
+    };
+    check("meta-peer", &MetaRequest { shard: ShardId(2), epoch: Epoch(1), call: MetaCall::Peer(step) });
+    check("meta-stripes", &MetaReply::Stripes { stripes: vec![stripe()], geometries: vec![CODE] });
+    check("meta-error", &MetaReply::Error(MetaError::Posix(Errno::NotEmpty)));
+    check("meta-busy", &MetaReply::Error(MetaError::Busy));
+}
+
+#[test]
+fn chunk_messages() {
+    let put = PutChunk {
+        drive: DriveId(2),
+        stripe: stripe(),
+        index: 5,
+        geometry: CODE,
+        epoch: Epoch(12),
+        crcs: vec![1, u32::MAX],
+    };
+    check("chunk-put", &ChunkRequest::Put(put));
+    let get = GetChunk { drive: DriveId(2), stripe: stripe(), index: 0, first_block: 3, blocks: 61 };
+    check("chunk-get", &ChunkRequest::Get(get));
+    check("chunk-receipt", &ChunkReply::Put(receipt()));
+    let corrupt = ChunkError::Corrupt { drive: DriveId(2), stripe: stripe(), index: 0, block: 3 };
+    check("chunk-corrupt", &ChunkReply::Error(corrupt));
+}
+
+#[test]
+fn cluster_messages() {
+    check("cluster-get-map", &ClusterRequest::GetMap { newer_than: Epoch(300) });
+    check("cluster-open", &ClusterRequest::OpenSession { client: "n1".into(), fs: "scratch".into() });
+    check("cluster-session", &ClusterReply::Session { session: SessionId(5), timeout_ms: 30_000 });
+}
+
+#[test]
+fn tier_messages() {
+    let spec = TaskSpec::Recall { fs: FsId(1), root: InodeId::ROOT, range: Some(ByteRange::new(0, 4096)) };
+    check("tier-start", &TierRequest::Start { task: Uuid([3; 16]), spec: Box::new(spec) });
+    let progress = Progress {
+        version: 4,
+        state: TaskState::Running,
+        files: 10,
+        done_files: 9,
+        bytes: 1 << 33,
+        done_bytes: 1 << 32,
+        moved_bytes: 7,
+    };
+    check("tier-progress", &TierReply::Progress(progress));
+    let probed = TierReply::Probed { files: 1, bytes: 2, file: Some("f".into()), pin: Uuid([8; 16]) };
+    check("tier-probed", &probed);
+}
