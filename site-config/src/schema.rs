@@ -308,7 +308,7 @@ section! {
         libexec: PathBuf = "/usr/libexec/forebay".into(),
         /// The SPANK plugin.
         spank: PathBuf = "/usr/lib64/slurm/spank_forebay.so".into(),
-        /// Directory of `forebay`, `forebayd`, `forebay-stagerd` and `mount.forebay`.
+        /// Directory of `forebay`, `forebayd`, `forebay-stagerd` and `forebay-client`.
         bin: PathBuf = "/usr/bin".into(),
     }
 }

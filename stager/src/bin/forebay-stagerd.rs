@@ -83,6 +83,7 @@ fn main() -> anyhow::Result<()> {
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)
+        .with_ansi(false)
         .init();
     let arguments = Arguments::parse();
     tokio::runtime::Builder::new_multi_thread().worker_threads(4).enable_all().build()?.block_on(run(arguments))
