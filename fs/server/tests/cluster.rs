@@ -89,7 +89,7 @@ impl World {
                     return;
                 }
                 // Threads of the killed host may still be letting go of its files.
-                Err(error) => tokio::time::sleep(Duration::from_millis(20 + error.to_string().len() as u64 % 2)).await,
+                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
             }
         }
         panic!("host {n} does not start again");
