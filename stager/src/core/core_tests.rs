@@ -1,6 +1,6 @@
 use forebay_wire::stager::JobPhase;
 
-use super::world::{SCRIPT, World};
+use super::world::{SCRIPT, Then, World};
 use super::*;
 
 fn ready_world(script: &str) -> World {
@@ -241,7 +241,7 @@ fn transfers_take_turns_between_users() {
     for _ in 0..500 {
         let recall = |(_, action): &(EffectId, Action)| matches!(action, Action::Run { work: Work::Recall { .. }, .. });
         let Some(at) = world.pending.iter().position(|effect| !recall(effect)) else { break };
-        world.perform(at, false, false);
+        world.perform(at, Then::Answered);
     }
     order.extend(world.pending.iter().map(|(id, _)| id.key.job));
     assert_eq!(order.len(), 2, "at most max_transfers: {order:?}");

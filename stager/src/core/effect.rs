@@ -192,7 +192,7 @@ pub enum Work {
 }
 
 /// What the shell is asked to do. Journal effects come first in a step, and are durable before anything else of that
-/// step is performed. Everything with an [`EffectId`] may be performed more than once.
+/// step is performed. Everything with an [`EffectId`] may happen more than once, but not after its answer was given.
 #[derive(Clone, PartialEq, Debug)]
 pub enum Effect {
     /// Keep this record.

@@ -1,8 +1,9 @@
 //! The staging state machine: pure, synchronous, knows no I/O, clock or randomness.
 //!
 //! Protocol: the shell calls [`Core::step`] with one [`Input`] at a time, makes the journal effects durable, performs
-//! the others (any number of times, in any order) and brings every answer back as an input. [`Core::recover`] starts
-//! from the journal; every effect that was under way is asked for again.
+//! the others (in any order) and brings every answer back as an input. An effect may happen any number of times until
+//! its answer is brought back, and never after: what undoes it is asked for only once it is no longer under way.
+//! [`Core::recover`] starts from the journal; every effect that was under way is asked for again.
 //!
 //! Invariants, checked after each step in debug builds ([`Core::check_invariants`]): a job is released only once its
 //! nodes may attach it; nothing of a job that had nodes is removed before its selected outputs are settled and its

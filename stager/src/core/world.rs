@@ -9,6 +9,20 @@ use forebay_wire::tier::{Progress, TaskState};
 
 use super::*;
 
+/// What becomes of an effect that is performed. It may happen any number of times, but only until its answer has been
+/// taken in: had it happened after that, the removal of one attempt's view could hit the next attempt's.
+#[derive(Clone, Copy, Debug)]
+pub enum Then {
+    /// Its answer comes.
+    Answered,
+    /// Its answer comes twice.
+    AnsweredTwice,
+    /// It is still under way, and happens again.
+    Again,
+    /// The daemon dies before the answer comes.
+    Lost,
+}
+
 pub struct World {
     pub core: Core,
     pub policy: Policy,
@@ -131,15 +145,24 @@ impl World {
         self.input(Input::Tick);
     }
 
-    /// Performs one effect; the answer comes back unless `lost`, and the effect may come again if `again`.
-    pub fn perform(&mut self, index: usize, lost: bool, again: bool) {
-        let (id, action) = if again { self.pending[index].clone() } else { self.pending.remove(index) };
-        let answer = self.act(&id, action);
-        if !lost {
-            self.input(match answer {
-                Ok(answer) => Input::Done(id, answer),
-                Err(problem) => Input::Failed(id, problem),
-            });
+    /// Performs one effect.
+    pub fn perform(&mut self, index: usize, then: Then) {
+        let (id, action) = self.pending[index].clone();
+        let answer = match self.act(&id, action) {
+            Ok(answer) => Input::Done(id, answer),
+            Err(problem) => Input::Failed(id, problem),
+        };
+        if matches!(then, Then::Again) {
+            return;
+        }
+        self.pending.remove(index);
+        match then {
+            Then::Lost => self.restart(),
+            Then::AnsweredTwice => {
+                self.input(answer.clone());
+                self.input(answer);
+            }
+            _ => self.input(answer),
         }
     }
 
@@ -148,7 +171,7 @@ impl World {
         for _ in 0..500 {
             self.list();
             while !self.pending.is_empty() {
-                self.perform(0, false, false);
+                self.perform(0, Then::Answered);
             }
             self.now += 1_000;
             self.input(Input::Tick);
