@@ -215,3 +215,16 @@ fn a_hold_whose_answer_died_with_the_daemon_is_dropped_when_the_job_is_cancelled
     world.settle();
     assert_eq!((world.phase(7), world.holds.len()), (JobPhase::Closed, 0));
 }
+
+#[test]
+fn the_view_of_a_job_cancelled_while_its_release_is_under_way_stays_until_the_release_is_over() {
+    let mut world = up_to(Slot::Release);
+    world.end(7, SlurmState::Cancelled);
+    while let Some(at) = world.pending.iter().position(|(id, _)| id.slot != Slot::Release) {
+        world.perform(at, Then::Answered);
+    }
+    assert!(world.views.contains(&7) && world.holds.is_empty());
+    perform(&mut world, Slot::Release, Then::Answered);
+    world.settle();
+    assert_eq!((world.phase(7), world.views.len()), (JobPhase::Closed, 0));
+}

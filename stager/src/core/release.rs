@@ -28,8 +28,10 @@ impl Turn<'_> {
         if !self.record.view_begun {
             return self.enter(Stage::Closed);
         }
-        let writes = |slot: &Slot| matches!(slot, Slot::View | Slot::Control(_) | Slot::Nodes | Slot::Export(_));
-        if !self.live.running(&self.record.key).iter().any(|(slot, _)| writes(slot)) {
+        // A release under way could still start the job, which must then find its view.
+        let needs =
+            |slot: &Slot| matches!(slot, Slot::View | Slot::Control(_) | Slot::Nodes | Slot::Export(_) | Slot::Release);
+        if !self.live.running(&self.record.key).iter().any(|(slot, _)| needs(slot)) {
             self.want(Slot::Remove);
         }
     }

@@ -159,7 +159,7 @@ impl Turn<'_> {
 
     /// A job whose references were dropped is to run again.
     fn stage_again(&mut self, next: u32) {
-        let busy = |slot: &Slot| matches!(slot, Slot::Remove | Slot::DropHold(_));
+        let busy = |slot: &Slot| matches!(slot, Slot::Remove | Slot::DropHold(_) | Slot::Release);
         if self.live.running(&self.record.key).iter().any(|(slot, _)| busy(slot)) {
             return;
         }
