@@ -114,7 +114,7 @@ fn run_shell(id: &str, node: &str, user: &str, words: &[&str]) -> Result<ExitCod
     if user.uid != 0 {
         command.uid(user.uid).gid(user.gid);
     }
-    let status = Namespaces::of(pid)?.spawn(&mut command)?.wait()?;
+    let status = Namespaces::of(pid)?.spawn(&mut command).with_context(|| format!("cannot run {program}"))?.wait()?;
     let code = status.code().unwrap_or_else(|| 128 + status.signal().unwrap_or(0));
     Ok(ExitCode::from(u8::try_from(code).unwrap_or(1)))
 }
