@@ -64,6 +64,7 @@ fn unmount(socket: &Path) -> anyhow::Result<PathBuf> {
         if Instant::now() > until {
             anyhow::bail!("{} is still being flushed; --force gives up what is not", status.mountpoint);
         }
+        // Nothing wakes us when a process that is not our child has gone.
         std::thread::sleep(Duration::from_millis(20));
     }
     Ok(status.mountpoint.into())

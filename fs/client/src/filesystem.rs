@@ -13,7 +13,8 @@ use crate::shard::Shards;
 use crate::stripe::Stripes;
 use crate::{ClientError, Cluster};
 
-/// A filesystem. Cheap to clone; clones share the session and everything cached.
+/// A filesystem. Cheap to clone; clones share the session and everything cached. End it with [`Self::unmount`] or
+/// [`Self::abandon`]: until then its session is kept alive.
 #[derive(Clone)]
 pub struct Filesystem {
     pub(crate) shards: Shards,
@@ -24,7 +25,8 @@ pub struct Filesystem {
     background: Arc<Background>,
 }
 
-/// Ends the background task with the last handle that can stop it.
+/// The task that writes back what is old. It has a handle of its own, so dropping handles does not end it:
+/// [`Filesystem::unmount`] and [`Filesystem::abandon`] do.
 struct Background {
     task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
 }

@@ -67,6 +67,7 @@ impl Listener {
             let stream = match socket.accept().await {
                 Ok((stream, _)) => stream,
                 Err(error) => {
+                    // Out of descriptors: those in use must end before another can come.
                     tracing::warn!(%error, "a caller was not accepted");
                     tokio::time::sleep(Duration::from_millis(100)).await;
                     continue;
