@@ -137,6 +137,12 @@ async fn a_job_is_staged_through_the_doors_and_its_user_follows_it_on_the_socket
         while matches!(client.call(StagerRequest::Status { job: Some(7) }).unwrap(), StagerReply::Refused(_)) {}
         let StagerReply::Job(ready) = wait(WaitFor::Ready) else { panic!("no job") };
         assert_eq!(wait_code(&ready, WaitFor::Ready), 0);
+        // Ready comes before the release that makes the job run; what ended first would be made to run again.
+        let until = std::time::Instant::now() + Duration::from_secs(20);
+        while slurm.job.lock().unwrap().state != SlurmState::Running {
+            assert!(std::time::Instant::now() < until, "the job was not released");
+            client.call(StagerRequest::Status { job: Some(7) }).unwrap();
+        }
         slurm.job.lock().unwrap().state = SlurmState::Completed;
         let StagerReply::Job(out) = wait(WaitFor::Out) else { panic!("no job") };
         assert_eq!(wait_code(&out, WaitFor::Out), 0, "{out:?}");
