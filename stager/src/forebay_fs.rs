@@ -8,7 +8,7 @@ use bytes::Bytes;
 use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
 use forebay_net::{ClusterKey, Role};
 use forebay_types::{Attr, Cred, Errno, FileKind, FsId, InodeId, LifetimeClass, TaskId, Uuid};
-use forebay_wire::meta::{NewNode, SetAttr, XattrWhen};
+use forebay_wire::meta::{NewNode, RenameHow, SetAttr, XattrWhen};
 use forebay_wire::tier::{Progress, TaskSpec, TierError, TierReply, TierRequest, TierUser};
 
 use crate::core::{NodeMark, ViewSpec};
@@ -115,7 +115,7 @@ impl ForebayFs {
         let file = self.fs.create(&ROOT, control, fresh.as_bytes(), NewNode::File, 0o644, true).await?.attr.ino;
         self.fs.write(file, 0, Bytes::copy_from_slice(content)).await?;
         self.fs.fsync(file).await?;
-        self.fs.rename(&ROOT, (control, fresh.as_bytes()), (control, name.as_bytes()), false).await
+        self.fs.rename(&ROOT, (control, fresh.as_bytes()), (control, name.as_bytes()), RenameHow::Replace).await
     }
 
     async fn node_marks(&self, job: u32, restart: u32) -> Result<Vec<NodeMark>, ClientError> {

@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay_cache::WriteBuffer;
-use forebay_types::{Attr, ByteRange, Extent, InodeId, LifetimeClass};
+use forebay_types::{Attr, ByteRange, Extent, InodeId, LifetimeClass, Timestamp};
 use tokio::time::Instant;
 
 use crate::ClientError;
@@ -41,12 +41,41 @@ pub(crate) struct FileState {
     pub flushing: Option<Arc<WriteBuffer>>,
     /// When the oldest byte of `dirty` was written.
     pub dirty_since: Option<Instant>,
+    /// What the shard is to be told about the bytes of `dirty`.
+    pub touch: Touch,
+    /// The same for the bytes on their way.
+    pub flushing_touch: Touch,
+    /// When this node last read the file, where the shard has not been told.
+    pub read_at: Option<Timestamp>,
     /// A write-back that failed and that nobody has been told of yet.
     pub error: Option<ClientError>,
     /// Extents known.
     pub known: Option<KnownExtents>,
     /// Opens of this process.
     pub opens: u32,
+}
+
+/// What writing changes beside content.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Touch {
+    /// When the last byte was written.
+    pub at: Option<Timestamp>,
+    /// Whether somebody without privilege wrote: set-id bits go.
+    pub drop_privileges: bool,
+}
+
+impl Touch {
+    /// Both.
+    pub fn and(self, other: Self) -> Self {
+        let drop_privileges = self.drop_privileges || other.drop_privileges;
+        Self { at: self.at.max(other.at), drop_privileges }
+    }
+}
+
+/// This node's time of day.
+pub(crate) fn wall_clock() -> Timestamp {
+    let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
+    Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() }
 }
 
 /// A file that is open here or has dirty bytes.
@@ -70,6 +99,22 @@ impl FileState {
     pub fn local_size(&self, size: u64) -> u64 {
         let flushing = self.flushing.as_ref().map_or(0, |buffer| buffer.end());
         size.max(self.dirty.end()).max(flushing)
+    }
+
+    /// Attributes as this node sees them: with what it has written and read and not told the shard yet.
+    pub fn overlay(&self, attr: &mut Attr) {
+        attr.size = self.local_size(attr.size);
+        let touch = self.touch.and(self.flushing_touch);
+        if let Some(at) = touch.at {
+            attr.mtime = at.max(attr.ctime);
+            attr.ctime = attr.mtime;
+        }
+        if touch.drop_privileges {
+            attr.clear_setid();
+        }
+        if let Some(at) = self.read_at.filter(|at| attr.access_counts(*at)) {
+            attr.atime = at;
+        }
     }
 
     /// Whether there is anything that a shard does not know yet.

@@ -2,10 +2,11 @@
 //! attributes because another shard has them, one more to that.
 
 use bytes::Bytes;
-use forebay_types::{Attr, ByteRange, Cred, Errno, FileKind, InodeId, Statfs};
-use forebay_wire::meta::{DirEntry, MetaReply, MutateOp, NewContent, NewNode, ReadOp, SetAttr, XattrWhen};
+use forebay_types::{Attr, Cred, FileKind, InodeId, NewMode, Statfs, Timestamp};
+use forebay_wire::meta::{DirEntry, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
 
 use crate::ClientError;
+use crate::file::wall_clock;
 use crate::filesystem::Filesystem;
 
 /// A name that was found or made.
@@ -56,7 +57,7 @@ impl Filesystem {
         if attr.kind == FileKind::Regular
             && let Some(file) = self.files.find(attr.ino)
         {
-            attr.size = file.lock().local_size(attr.size);
+            file.lock().overlay(&mut attr);
         }
         attr
     }
@@ -100,21 +101,65 @@ impl Filesystem {
         }
     }
 
-    /// Makes a file, symlink, pipe, socket or device. `mode` has the umask taken off. With `exclusive`, a name that
-    /// exists is an error, else it is returned.
+    /// Makes a file, symlink, pipe, socket or device. With `exclusive`, a name that exists is an error, else it is
+    /// returned.
     pub async fn create(
         &self,
         cred: &Cred,
         parent: InodeId,
         name: &[u8],
         node: NewNode,
-        mode: u16,
+        mode: impl Into<NewMode>,
         exclusive: bool,
     ) -> Result<NewEntry, ClientError> {
-        let name = Bytes::copy_from_slice(name);
-        let op = MutateOp::Create { parent, name, node, mode, exclusive, content: None };
+        let (name, mode) = (Bytes::copy_from_slice(name), mode.into());
+        let op = MutateOp::Create { parent, name, node, mode, exclusive, open: false, content: None };
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
         self.entry(reply).await
+    }
+
+    /// Makes a file and opens it for reading and writing, whatever its mode; one that exists is returned and not opened,
+    /// or with `exclusive` an error. End an open one with [`Self::release`].
+    pub async fn create_open(
+        &self,
+        cred: &Cred,
+        parent: InodeId,
+        name: &[u8],
+        mode: NewMode,
+        exclusive: bool,
+    ) -> Result<NewEntry, ClientError> {
+        let (name, node) = (Bytes::copy_from_slice(name), NewNode::File);
+        let op = MutateOp::Create { parent, name, node, mode, exclusive, open: true, content: None };
+        let reply = self.shards.mutate(parent.shard(), cred, op).await?;
+        let entry = self.entry(reply).await?;
+        if entry.created {
+            self.opened(entry.attr.ino);
+        }
+        Ok(entry)
+    }
+
+    /// Makes a file without a name in a directory and opens it (`O_TMPFILE`). It goes with the last
+    /// [`Self::release`], unless it is `linkable` and [`Self::link`] gives it a name.
+    pub async fn tmpfile(
+        &self,
+        cred: &Cred,
+        parent: InodeId,
+        mode: NewMode,
+        linkable: bool,
+    ) -> Result<Attr, ClientError> {
+        let op = MutateOp::Tmpfile { parent, mode, linkable };
+        let reply = self.shards.mutate(parent.shard(), cred, op).await?;
+        let entry = self.entry(reply).await?;
+        self.opened(entry.attr.ino);
+        Ok(entry.attr)
+    }
+
+    fn opened(&self, ino: InodeId) {
+        let file = self.files.get(ino);
+        let mut state = file.lock();
+        state.opens += 1;
+        // What another node wrote and closed before this open must be seen.
+        state.known = None;
     }
 
     /// Makes a file with owner, times and content given, as the superuser; one that exists is left as it is and
@@ -128,14 +173,21 @@ impl Filesystem {
     ) -> Result<NewEntry, ClientError> {
         let name = Bytes::copy_from_slice(name);
         let content = Some(Box::new(content));
-        let op = MutateOp::Create { parent, name, node: NewNode::File, mode, exclusive: false, content };
+        let (node, mode) = (NewNode::File, mode.into());
+        let op = MutateOp::Create { parent, name, node, mode, exclusive: false, open: false, content };
         let reply = self.shards.mutate(parent.shard(), &Cred::ROOT, op).await?;
         self.entry(reply).await
     }
 
-    /// Makes a directory. `mode` has the umask taken off.
-    pub async fn mkdir(&self, cred: &Cred, parent: InodeId, name: &[u8], mode: u16) -> Result<Attr, ClientError> {
-        let op = MutateOp::Mkdir { parent, name: Bytes::copy_from_slice(name), mode };
+    /// Makes a directory.
+    pub async fn mkdir(
+        &self,
+        cred: &Cred,
+        parent: InodeId,
+        name: &[u8],
+        mode: impl Into<NewMode>,
+    ) -> Result<Attr, ClientError> {
+        let op = MutateOp::Mkdir { parent, name: Bytes::copy_from_slice(name), mode: mode.into() };
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
         self.entry(reply).await.map(|entry| entry.attr)
     }
@@ -152,20 +204,20 @@ impl Filesystem {
         expect_done(self.shards.mutate(parent.shard(), cred, op).await?)
     }
 
-    /// Moves a name, replacing what has the new one unless `no_replace`.
+    /// Moves a name.
     pub async fn rename(
         &self,
         cred: &Cred,
         from: (InodeId, &[u8]),
         to: (InodeId, &[u8]),
-        no_replace: bool,
+        how: RenameHow,
     ) -> Result<(), ClientError> {
         let op = MutateOp::Rename {
             parent: from.0,
             name: Bytes::copy_from_slice(from.1),
             new_parent: to.0,
             new_name: Bytes::copy_from_slice(to.1),
-            no_replace,
+            how,
         };
         expect_done(self.shards.mutate(from.0.shard(), cred, op).await?)
     }
@@ -179,9 +231,12 @@ impl Filesystem {
 
     /// Changes attributes; a change of size goes through [`Self::truncate`].
     pub(crate) async fn setattr(&self, cred: &Cred, ino: InodeId, set: SetAttr) -> Result<Attr, ClientError> {
-        // Times set by hand must not be overtaken by bytes written earlier and committed later.
-        if set.mtime.is_some() || set.atime.is_some() {
-            self.fsync(ino).await?;
+        // What is set by hand must not be overtaken by bytes written earlier and committed later.
+        self.settle(ino).await?;
+        if set.atime.is_some()
+            && let Some(file) = self.files.find(ino)
+        {
+            file.lock().read_at = None;
         }
         let op = MutateOp::SetAttr { ino, set };
         let attr = expect_attr(self.shards.mutate(ino.shard(), cred, op).await?)?;
@@ -232,18 +287,38 @@ impl Filesystem {
     /// Opens a file: checks permission, and keeps it from vanishing while it is open.
     pub async fn open(&self, cred: &Cred, ino: InodeId, read: bool, write: bool) -> Result<(), ClientError> {
         expect_done(self.shards.read(ino.shard(), cred, ReadOp::Open { ino, read, write }).await?)?;
-        let file = self.files.get(ino);
-        let mut state = file.lock();
-        state.opens += 1;
-        // What another node wrote and closed before this open must be seen.
-        state.known = None;
+        self.opened(ino);
         Ok(())
+    }
+
+    /// The file is being read by a program: its time of last access follows, with the last [`Self::release`].
+    pub fn accessed(&self, ino: InodeId) {
+        if let Some(file) = self.files.find(ino) {
+            file.lock().read_at = Some(wall_clock());
+        }
+    }
+
+    async fn tell_access(&self, ino: InodeId) {
+        let Some(file) = self.files.find(ino) else { return };
+        let at = {
+            let mut state = file.lock();
+            let counts = |at: &Timestamp| state.known.as_ref().is_none_or(|known| known.attr.access_counts(*at));
+            let tell = state.read_at.filter(|at| state.opens <= 1 && counts(at));
+            state.read_at = state.read_at.filter(|_| state.opens > 1);
+            tell
+        };
+        if let Some(at) = at
+            && let Err(error) = self.shards.mutate(ino.shard(), &Cred::ROOT, MutateOp::Accessed { ino, at }).await
+        {
+            tracing::debug!(%ino, %error, "a time of last access is lost");
+        }
     }
 
     /// Ends one [`Self::open`]. Dirty bytes are flushed first; a failure to do so is for [`Self::fsync`], which the
     /// caller's close has called before.
     pub async fn release(&self, ino: InodeId) -> Result<(), ClientError> {
         let flushed = self.fsync(ino).await;
+        self.tell_access(ino).await;
         if let Some(file) = self.files.find(ino) {
             let mut state = file.lock();
             state.opens = state.opens.saturating_sub(1);
@@ -255,40 +330,25 @@ impl Filesystem {
 
     /// Space and inodes: what the drives that are up can still take, divided by the geometry's overhead.
     pub async fn statfs(&self) -> Result<Statfs, ClientError> {
-        let status = self.status().await?;
-        let geometry = status.map.geometry;
-        let share = |bytes: u64| bytes / geometry.width() as u64 * u64::from(geometry.data);
-        let up = status.drives.iter().filter(|drive| status.map.drive_is_up(drive.drive));
-        let (total, free) = up.fold((0, 0), |(t, f), drive| (t + drive.capacity_bytes, f + drive.free_bytes));
-        let mut statfs = Statfs { total_bytes: share(total), free_bytes: share(free), used_inodes: 0 };
-        for shard in &status.map.shards {
-            if let MetaReply::Statfs(part) = self.shards.read(shard.id, &Cred::ROOT, ReadOp::Statfs).await? {
+        let map = self.shards.cluster.map().await?;
+        let root = Cred::ROOT;
+        let parts = map.shards.iter().map(|shard| self.shards.read(shard.id, &root, ReadOp::Statfs));
+        let (mut statfs, parts) = futures::try_join!(self.space(), futures::future::try_join_all(parts))?;
+        for part in parts {
+            if let MetaReply::Statfs(part) = part {
                 statfs.used_inodes += part.used_inodes;
             }
         }
         Ok(statfs)
     }
 
-    /// The first byte at or after `offset` that is data (or, with `hole`, that is a hole; the end of the file counts
-    /// as one). `ENXIO` where there is none.
-    pub async fn seek(&self, ino: InodeId, offset: u64, hole: bool) -> Result<u64, ClientError> {
-        self.fsync(ino).await?;
-        let (attr, extents) = self.extents_of(ino, ByteRange::between(offset, u64::MAX)).await?;
-        if offset >= attr.size {
-            return Err(Errno::NoDevice.into());
-        }
-        let mut at = offset;
-        for extent in extents.iter().filter(|extent| !matches!(extent.location, forebay_types::Location::Hole)) {
-            if extent.range.end() <= at {
-                continue;
-            }
-            let gap = extent.range.offset > at;
-            match (hole, gap) {
-                (true, true) => return Ok(at),
-                (false, _) => return Ok(extent.range.offset.max(at)),
-                (true, false) => at = extent.range.end(),
-            }
-        }
-        if hole { Ok(at.min(attr.size)) } else { Err(Errno::NoDevice.into()) }
+    /// [`Self::statfs`] without inodes.
+    pub(crate) async fn space(&self) -> Result<Statfs, ClientError> {
+        let status = self.status().await?;
+        let geometry = status.map.geometry;
+        let share = |bytes: u64| bytes / geometry.width() as u64 * u64::from(geometry.data);
+        let up = status.drives.iter().filter(|drive| status.map.drive_is_up(drive.drive));
+        let (total, free) = up.fold((0, 0), |(t, f), drive| (t + drive.capacity_bytes, f + drive.free_bytes));
+        Ok(Statfs { total_bytes: share(total), free_bytes: share(free), used_inodes: 0 })
     }
 }

@@ -10,12 +10,12 @@ use forebay_types::{
     Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits,
 };
 use forebay_wire::chunk::Receipt;
-use forebay_wire::meta::{MutateOp, SetAttr};
+use forebay_wire::meta::MutateOp;
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use crate::cluster::Attempts;
-use crate::file::File;
+use crate::file::{File, Touch, wall_clock};
 use crate::filesystem::Filesystem;
 use crate::{ClientError, namespace};
 
@@ -49,6 +49,7 @@ impl Filesystem {
             let mut state = file.lock();
             let before = state.dirty.bytes();
             state.dirty.write(offset, data);
+            state.touch.at = Some(wall_clock());
             let after = state.dirty.bytes();
             state.dirty_since.get_or_insert_with(Instant::now);
             self.files.add_dirty(after);
@@ -68,6 +69,20 @@ impl Filesystem {
             });
         }
         Ok(())
+    }
+
+    /// [`Self::write`] by somebody without the privilege to keep set-id bits: they go.
+    pub async fn write_unprivileged(&self, ino: InodeId, offset: u64, data: Bytes) -> Result<(), ClientError> {
+        self.files.get(ino).lock().touch.drop_privileges = true;
+        self.write(ino, offset, data).await
+    }
+
+    /// Makes everything written to a file so far known to its shard. An earlier failure is left for [`Self::fsync`].
+    pub(crate) async fn settle(&self, ino: InodeId) -> Result<(), ClientError> {
+        match self.files.find(ino) {
+            Some(file) => self.flush_file(&file).await,
+            None => Ok(()),
+        }
     }
 
     /// Makes everything written to a file so far durable; reports an earlier failure to do so, once.
@@ -121,7 +136,7 @@ impl Filesystem {
 
     /// Writes back a file's dirty bytes; the caller holds its flush lock.
     pub(crate) async fn flush_locked(&self, file: &Arc<File>) -> Result<(), ClientError> {
-        let buffer = {
+        let (buffer, touch) = {
             let mut state = file.lock();
             if state.dirty.is_empty() {
                 return Ok(());
@@ -129,17 +144,18 @@ impl Filesystem {
             state.dirty_since = None;
             let buffer = Arc::new(std::mem::take(&mut state.dirty));
             state.flushing = Some(buffer.clone());
-            buffer
+            state.flushing_touch = std::mem::take(&mut state.touch);
+            (buffer, state.flushing_touch)
         };
         let guard = GiveBack { fs: self, file, buffer: Some(buffer.clone()) };
-        let result = self.write_back(file, &buffer).await;
+        let result = self.write_back(file, &buffer, touch).await;
         if result.is_ok() {
             guard.done();
         }
         result
     }
 
-    async fn write_back(&self, file: &Arc<File>, buffer: &WriteBuffer) -> Result<(), ClientError> {
+    async fn write_back(&self, file: &Arc<File>, buffer: &WriteBuffer, touch: Touch) -> Result<(), ClientError> {
         let class = self.class_of(file).await?;
         let map = self.shards.cluster.map().await?;
         let full = usize::from(map.geometry.data) * limits::CHUNK_MAX_BYTES;
@@ -150,22 +166,23 @@ impl Filesystem {
         while let Some(part) = writes.next().await {
             let part = part?;
             if ready.extents.len() + part.extents.len() > limits::EXTENTS_PER_MESSAGE / 4 {
-                self.commit(file.ino, std::mem::take(&mut ready)).await?;
+                self.commit(file.ino, std::mem::take(&mut ready), touch).await?;
             }
             ready.extents.extend(part.extents);
             ready.receipts.extend(part.receipts);
         }
-        self.commit(file.ino, ready).await
+        self.commit(file.ino, ready, touch).await
     }
 
-    async fn commit(&self, ino: InodeId, ready: Durable) -> Result<(), ClientError> {
+    async fn commit(&self, ino: InodeId, ready: Durable, touch: Touch) -> Result<(), ClientError> {
         if ready.extents.is_empty() {
             return Ok(());
         }
         let size_at_least = ready.extents.iter().map(|extent| extent.range.end()).max().unwrap_or(0);
         let Durable { mut extents, receipts } = ready;
         extents.sort_by_key(|extent| extent.range.offset);
-        let op = MutateOp::Commit { ino, extents, receipts, size_at_least, touch: true };
+        let Touch { at, drop_privileges } = touch;
+        let op = MutateOp::Commit { ino, extents, receipts, size_at_least, touch: at, drop_privileges };
         namespace::expect_attr(self.shards.mutate(ino.shard(), &Cred::ROOT, op).await?).map(drop)
     }
 
@@ -259,40 +276,6 @@ impl Filesystem {
         }
         Ok(attr)
     }
-
-    /// Sets a file's size, after writing back what is dirty (what the new size cuts off is not written).
-    pub async fn truncate(&self, cred: &Cred, ino: InodeId, mut set: SetAttr) -> Result<Attr, ClientError> {
-        let Some(size) = set.size else { return self.setattr(cred, ino, set).await };
-        let file = self.files.get(ino);
-        let _one_at_a_time = file.flush_lock.lock().await;
-        {
-            let mut state = file.lock();
-            let before = state.dirty.bytes();
-            state.dirty.truncate(size);
-            self.files.sub_dirty(before - state.dirty.bytes());
-            state.known = None;
-        }
-        self.flush_locked(&file).await?;
-        set.size = Some(size);
-        let op = MutateOp::SetAttr { ino, set };
-        let result = namespace::expect_attr(self.shards.mutate(ino.shard(), cred, op).await?);
-        file.lock().known = None;
-        self.files.forget(ino);
-        result
-    }
-
-    /// Makes a range read as zeros (`FALLOC_FL_PUNCH_HOLE`); the size stays.
-    pub async fn punch(&self, ino: InodeId, range: ByteRange) -> Result<(), ClientError> {
-        let file = self.files.get(ino);
-        let _one_at_a_time = file.flush_lock.lock().await;
-        self.flush_locked(&file).await?;
-        let size = self.ask_extents(ino, ByteRange::new(0, 1)).await?.attr.size;
-        let Some(range) = range.intersect(ByteRange::new(0, size)) else { return Ok(()) };
-        let extents = vec![Extent { range, location: Location::Hole }];
-        let result = self.commit(ino, Durable { extents, receipts: Vec::new() }).await;
-        file.lock().known = None;
-        result
-    }
 }
 
 /// Puts a buffer back among the dirty bytes unless its write-back succeeded, also when it was abandoned midway.
@@ -307,6 +290,7 @@ impl GiveBack<'_> {
         let mut state = self.file.lock();
         state.known = None;
         state.flushing = None;
+        state.flushing_touch = Touch::default();
         if let Some(buffer) = self.buffer.take() {
             self.fs.files.sub_dirty(buffer.bytes());
         }
@@ -318,6 +302,7 @@ impl Drop for GiveBack<'_> {
         let Some(buffer) = self.buffer.take() else { return };
         let mut state = self.file.lock();
         state.flushing = None;
+        state.touch = state.touch.and(std::mem::take(&mut state.flushing_touch));
         let (before, older) = (state.dirty.bytes(), buffer.bytes());
         state.dirty.give_back((*buffer).clone());
         self.fs.files.sub_dirty(before + older - state.dirty.bytes());

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use forebay_types::{Attr, Cred, Errno, FileKind, FsId, InodeId, LifetimeClass, limits};
 use forebay_wire::meta::{MetaError, MetaReply, TxnId};
 
-use crate::access::{self, SEARCH};
+use crate::access::{self, Inherited, SEARCH};
 use crate::entry::Effect;
 use crate::error::Fault;
 use crate::extents;
@@ -19,10 +19,9 @@ pub(crate) struct Birth {
     pub ino: InodeId,
     pub kind: FileKind,
     pub parent: InodeId,
-    pub mode: u16,
     pub uid: u32,
-    pub gid: u32,
     pub class: LifetimeClass,
+    pub inherited: Inherited,
 }
 
 /// An inode of this shard, alive.
@@ -105,6 +104,21 @@ pub(crate) fn remove(tx: &mut Tx<'_>, fs: FsId, dir: &mut Inode, name: &[u8], de
     tx.put_inode(fs, dir);
 }
 
+/// Lets a name lead elsewhere.
+pub(crate) fn replace(
+    tx: &mut Tx<'_>,
+    fs: FsId,
+    dir: InodeId,
+    name: &Bytes,
+    old: &Dentry,
+    new: &Dentry,
+) -> Result<(), Fault> {
+    let mut dir = need_inode(tx, fs, dir)?;
+    remove(tx, fs, &mut dir, name, old);
+    insert(tx, fs, &mut dir, name, new.ino, new.kind);
+    Ok(())
+}
+
 /// Whether a directory has no names and no transaction is making one.
 pub(crate) fn need_empty(tx: &Tx<'_>, fs: FsId, dir: InodeId) -> Result<(), Fault> {
     if tx.any(&tx.keys.of_inode(b'D', fs, dir))? {
@@ -118,20 +132,21 @@ pub(crate) fn need_empty(tx: &Tx<'_>, fs: FsId, dir: InodeId) -> Result<(), Faul
 
 /// A directory must not have more subdirectories than links can be counted.
 pub(crate) fn need_room_for_dir(parent: &Inode) -> Result<(), Errno> {
-    if parent.attr.nlink >= limits::LINK_MAX { Err(Errno::TooManyLinks) } else { Ok(()) }
+    if parent.attr.nlink >= limits::DIRECTORY_LINK_MAX { Err(Errno::TooManyLinks) } else { Ok(()) }
 }
 
 /// A new inode, not written yet.
-pub(crate) fn born(tx: &Tx<'_>, birth: &Birth) -> Inode {
+pub(crate) fn born(tx: &Tx<'_>, birth: Birth) -> Inode {
+    let Inherited { gid, mode, acl, default_acl } = birth.inherited;
     let dir = birth.kind == FileKind::Directory;
     Inode {
         attr: Attr {
             ino: birth.ino,
             kind: birth.kind,
-            mode: birth.mode & 0o7777,
+            mode,
             nlink: if dir { 2 } else { 1 },
             uid: birth.uid,
-            gid: birth.gid,
+            gid,
             size: 0,
             allocated_bytes: 0,
             cold_bytes: 0,
@@ -149,6 +164,10 @@ pub(crate) fn born(tx: &Tx<'_>, birth: &Birth) -> Inode {
         next_cookie: FIRST_COOKIE,
         dying: None,
         target: Bytes::new(),
+        acl,
+        default_acl,
+        linkable: false,
+        capability: false,
     }
 }
 

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ShardError;
 
 /// Version of the encoding of an entry: its first byte.
-pub const ENTRY_VERSION: u8 = 1;
+pub const ENTRY_VERSION: u8 = 2;
 
 /// What a shard is asked to change.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -108,6 +108,15 @@ pub enum Effect {
         /// The filesystem.
         fs: FsId,
         /// The inode.
+        ino: InodeId,
+    },
+    /// The mutation made a file that its session has open for writing: add it with `OpenTable::opened`.
+    Opened {
+        /// The filesystem.
+        fs: FsId,
+        /// The session.
+        session: SessionId,
+        /// The file.
         ino: InodeId,
     },
     /// A session has ended: forget its open files with `OpenTable::end_session`.

@@ -23,7 +23,7 @@ fn entry() -> Entry {
 #[test]
 fn entries_are_encoded_as_they_always_were() {
     let hex: String = entry().encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "01 10 09 010a 00 00 00 01 02 03 01 04 05 01 06 03 07 01 66".replace(' ', ""));
+    assert_eq!(hex, "02 10 09 010a 00 00 00 01 02 03 01 04 05 01 06 03 07 01 66".replace(' ', ""));
     assert_eq!(Entry::decode(&entry().encode()), Ok(entry()));
 }
 
@@ -32,7 +32,7 @@ fn an_entry_of_another_version_or_cut_short_is_refused() {
     let mut bytes = entry().encode();
     bytes.pop();
     assert!(matches!(Entry::decode(&bytes), Err(ShardError::Corrupt { .. })));
-    bytes[0] = 2;
-    assert!(matches!(Entry::decode(&bytes), Err(ShardError::Version { found: 2, .. })));
+    bytes[0] = 1;
+    assert!(matches!(Entry::decode(&bytes), Err(ShardError::Version { found: 1, .. })));
     assert!(matches!(Entry::decode(&[]), Err(ShardError::Corrupt { .. })));
 }

@@ -198,7 +198,9 @@ impl Check<'_> {
             counted.names += 1;
             counted.subdirs += u64::from(dentry.kind == FileKind::Directory);
             if dentry.ino.shard() == self.tx.me {
-                self.counted.entry((fs, dentry.ino)).or_default().links += 1;
+                // A name that a transaction is moving may be there twice for a moment: where it was, and where it goes.
+                let held = self.tx.get_raw(&self.tx.keys.intent(fs, dir, &key[16..]))?.is_some();
+                self.counted.entry((fs, dentry.ino)).or_default().links += u64::from(!held);
                 if self.inodes.get(&(fs, dentry.ino)).is_none_or(|inode| inode.attr.kind != dentry.kind) {
                     self.findings.push(Finding::DanglingName { fs, dir, ino: dentry.ino });
                 }

@@ -26,7 +26,7 @@
 //! | `X` | fs 4, inode 8, name | extended attribute's value |
 //! | `Z` | session 8 | session |
 //!
-//! Values begin with a version byte (1) and go on in postcard, but for the numbers of `A` and `R`.
+//! Values begin with a version byte (2) and go on in postcard, but for the numbers of `A` and `R`.
 
 use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::TxnId;

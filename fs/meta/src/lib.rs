@@ -15,6 +15,7 @@
 //!     let Applied { reply, effects } = shard.apply(index, entry)?;
 //!     // reply: answer whoever sent the input; None: note the OpId and wait for Effect::Reply.
 //!     // Effect::Send: ask that shard (Input::Peer there; this one too), bring its answer back as Input::Answer.
+//!     // Effect::Opened: OpenTable::open, before anything else happens to the inode.
 //!     // Effect::Orphaned: submit Input::Reap unless opens.is_open(fs, ino).
 //! }
 //! ```
@@ -33,6 +34,7 @@
 #![forbid(unsafe_code)]
 
 mod access;
+mod acl;
 mod dir;
 mod entry;
 mod error;

@@ -62,6 +62,11 @@ impl OpenTable {
         });
     }
 
+    /// The session has made the inode and has it open for writing ([`crate::Effect::Opened`]).
+    pub fn opened(&mut self, fs: FsId, session: SessionId, ino: InodeId) {
+        self.open(fs, session, ino, true);
+    }
+
     pub(crate) fn open(&mut self, fs: FsId, session: SessionId, ino: InodeId, write: bool) {
         let handle = self.open.entry((fs, ino)).or_default().entry(session).or_default();
         handle.count += 1;

@@ -6,6 +6,7 @@ use forebay_types::{ByteRange, Cred, Errno, FileKind, FsId, InodeId, Location, S
 use forebay_wire::meta::{DirEntry, MetaError, MetaReply, ReadOp};
 
 use crate::access::{self, READ, SEARCH, WRITE};
+use crate::acl;
 use crate::error::Fault;
 use crate::key;
 use crate::name::{self, NameKind};
@@ -132,19 +133,28 @@ impl Reader<'_> {
             Space::User => access::need(&inode, self.cred, READ)?,
             Space::Trusted if self.cred.uid != 0 => return Err(Errno::NoData.into()),
             Space::Trusted | Space::Security => {}
+            Space::AccessAcl | Space::DefaultAcl => {
+                if inode.attr.kind == FileKind::Symlink {
+                    return Err(Errno::NotSupported.into());
+                }
+                let list = if &name[..] == acl::ACCESS { &inode.acl } else { &inode.default_acl };
+                return Ok(MetaReply::Bytes(acl::encode(list.as_ref().ok_or(Errno::NoData)?)));
+            }
         }
         let value: Option<Bytes> = self.tx.get("extended attribute", &self.tx.keys.xattr(self.fs, ino, name))?;
         Ok(MetaReply::Bytes(value.ok_or(Errno::NoData)?))
     }
 
     fn list_xattr(&self, ino: InodeId) -> Result<MetaReply, Fault> {
-        self.inode(ino)?;
+        let inode = self.inode(ino)?;
+        let lists = [(acl::ACCESS, inode.acl.is_some()), (acl::DEFAULT, inode.default_acl.is_some())];
+        let lists = lists.into_iter().filter(|(_, there)| *there).map(|(name, _)| Bytes::from_static(name));
         let range = self.tx.keys.of_inode(b'X', self.fs, ino);
         let prefix = range.0.len();
         let page = self.tx.scan(&range, limits::XATTR_LIST_MAX)?;
         let names = page.iter().map(|(key, _)| Bytes::copy_from_slice(&key[prefix..]));
         let visible = |name: &Bytes| self.cred.uid == 0 || !name.starts_with(b"trusted.");
-        Ok(MetaReply::Names(names.filter(visible).collect()))
+        Ok(MetaReply::Names(names.filter(visible).chain(lists).collect()))
     }
 
     fn open(&self, ino: InodeId, read: bool, write: bool, opens: &mut OpenTable) -> Result<MetaReply, Fault> {

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use forebay_types::{
-    Attr, FileKind, FsId, Geometry, InodeId, LifetimeClass, Location, OpId, SessionId, ShardId, Timestamp,
+    Acl, Attr, FileKind, FsId, Geometry, InodeId, LifetimeClass, Location, OpId, SessionId, ShardId, Timestamp,
 };
 use forebay_wire::meta::{MetaReply, PeerStep, TxnId};
 use serde::de::DeserializeOwned;
@@ -12,7 +12,7 @@ use crate::error::ShardError;
 use crate::txn::Plan;
 
 /// Version of the encoding of values: their first byte.
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
@@ -42,6 +42,14 @@ pub(crate) struct Inode {
     pub dying: Option<TxnId>,
     /// Symlinks: the target.
     pub target: Bytes,
+    /// The access control list, where the mode does not say all; its owner's, mask's and others' bits are the mode's.
+    pub acl: Option<Box<Acl>>,
+    /// Directories: the list that what is made in them begins with.
+    pub default_acl: Option<Box<Acl>>,
+    /// Whether it may be given a name though it has none: a file that was made without one.
+    pub linkable: bool,
+    /// Whether it has file capabilities (`security.capability`), which go when its content or owner changes.
+    pub capability: bool,
 }
 
 impl Inode {

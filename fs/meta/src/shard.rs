@@ -108,8 +108,16 @@ impl<K: Kv> Shard<K> {
                 entry.held = opens.holds(fs, session, *ino);
                 None
             }
-            MutateOp::SetAttr { ino, .. } => {
+            MutateOp::SetAttr { ino, .. } | MutateOp::Fallocate { ino, .. } => {
                 entry.held = opens.holds_for_write(fs, session, *ino);
+                None
+            }
+            MutateOp::CopyRange { from, to, .. } => {
+                entry.held = opens.holds(fs, session, *from) && opens.holds_for_write(fs, session, *to);
+                None
+            }
+            MutateOp::Accessed { ino, .. } => {
+                entry.held = opens.holds(fs, session, *ino);
                 None
             }
             MutateOp::Unlink { parent, name } | MutateOp::Rmdir { parent, name } => Some((*parent, name.clone())),

@@ -9,7 +9,7 @@ use forebay_net::{ClusterKey, Role, call_cluster};
 use forebay_server::{DriveSpec, Host, HostConfig};
 use forebay_types::{Cred, Errno, Geometry, Uuid};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest, Formation, FormingHost};
-use forebay_wire::meta::{NewNode, SetAttr};
+use forebay_wire::meta::{NewNode, RenameHow, SetAttr};
 
 const TIMEOUT: Duration = Duration::from_secs(20);
 
@@ -157,7 +157,7 @@ async fn names_across_shards() {
     let root = Cred::ROOT;
     let file = fs.create(&root, dirs[0], b"f", NewNode::File, 0o644, true).await.unwrap().attr.ino;
     for pair in dirs.windows(2) {
-        fs.rename(&root, (pair[0], b"f"), (pair[1], b"f"), false).await.unwrap();
+        fs.rename(&root, (pair[0], b"f"), (pair[1], b"f"), RenameHow::Replace).await.unwrap();
         assert_eq!(fs.lookup(&root, pair[1], b"f").await.unwrap().ino, file);
         let gone = fs.lookup(&root, pair[0], b"f").await.unwrap_err();
         assert_eq!(gone.errno(), Errno::NoEntry);
@@ -168,8 +168,8 @@ async fn names_across_shards() {
     assert_eq!(fs.getattr(file).await.unwrap().nlink, 1);
     let full = fs.rmdir(&root, fs.root(), b"d3").await.unwrap_err();
     assert_eq!(full.errno(), Errno::NotEmpty);
-    fs.rename(&root, (fs.root(), b"d3"), (dirs[5], b"moved"), false).await.unwrap();
-    let cycle = fs.rename(&root, (fs.root(), b"d5"), (dirs[3], b"x"), false).await.unwrap_err();
+    fs.rename(&root, (fs.root(), b"d3"), (dirs[5], b"moved"), RenameHow::Replace).await.unwrap();
+    let cycle = fs.rename(&root, (fs.root(), b"d5"), (dirs[3], b"x"), RenameHow::Replace).await.unwrap_err();
     assert_eq!(cycle.errno(), Errno::Invalid);
     fs.unlink(&root, dirs[3], b"second").await.unwrap();
     fs.rmdir(&root, dirs[5], b"moved").await.unwrap();

@@ -60,6 +60,46 @@ pub struct Attr {
     pub version: u64,
 }
 
+impl Attr {
+    /// Whether a read at `at` sets the time of last access, by the rule of Linux's `relatime`: it is not newer than the
+    /// last change, or older than a day.
+    #[must_use]
+    pub fn access_counts(&self, at: Timestamp) -> bool {
+        const DAY_SECS: i64 = 24 * 60 * 60;
+        let old =
+            self.atime <= self.mtime || self.atime <= self.ctime || at.secs.saturating_sub(self.atime.secs) >= DAY_SECS;
+        old && at > self.atime
+    }
+
+    /// Takes off the bits that must not survive a change of content or owner, as the file would run as somebody else:
+    /// set-user-id, and set-group-id where the group may execute. Directories keep theirs.
+    pub fn clear_setid(&mut self) {
+        if self.kind == FileKind::Directory {
+            return;
+        }
+        self.mode &= !0o4000;
+        if self.mode & 0o010 != 0 {
+            self.mode &= !0o2000;
+        }
+    }
+}
+
+/// Permission bits that something new is to have.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct NewMode {
+    /// What its maker asks for, 0o0000 to 0o7777.
+    pub mode: u16,
+    /// Bits taken off, unless the directory's default access control list takes their place.
+    pub umask: u16,
+}
+
+impl From<u16> for NewMode {
+    /// Just these bits.
+    fn from(mode: u16) -> Self {
+        Self { mode, umask: 0 }
+    }
+}
+
 /// Space and inodes of a filesystem, as `df` shows them.
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 pub struct Statfs {

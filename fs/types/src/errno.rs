@@ -49,6 +49,8 @@ errno! {
     Exists = 17, "file exists";
     /// `EXDEV`
     CrossDevice = 18, "cross-device link";
+    /// `E2BIG`
+    TooLong = 7, "argument list too long";
     /// `ENOTDIR`
     NotDirectory = 20, "not a directory";
     /// `EISDIR`

@@ -4,6 +4,7 @@
 //! limit that another room enforces is named in [`limits`]. This crate knows no I/O, no clock and no codec.
 #![forbid(unsafe_code)]
 
+mod acl;
 mod attr;
 mod cred;
 mod errno;
@@ -12,7 +13,8 @@ mod ids;
 pub mod limits;
 mod time;
 
-pub use attr::{Attr, FileKind, Statfs};
+pub use acl::{Acl, Perm};
+pub use attr::{Attr, FileKind, NewMode, Statfs};
 pub use cred::Cred;
 pub use errno::Errno;
 pub use extent::{ByteRange, Extent, Location, ObjectRef, StripeRef};

@@ -10,8 +10,12 @@ pub const NAME_MAX: usize = 255;
 pub const SYMLINK_MAX: usize = 4095;
 /// Largest file, in bytes (2^63 - 1, the largest `off_t`).
 pub const FILE_SIZE_MAX: u64 = i64::MAX as u64;
-/// Most hard links of an inode.
+/// Most hard links of a file (that of ext4).
 pub const LINK_MAX: u32 = 65_000;
+/// Most links of a directory: 2 and one for each subdirectory.
+pub const DIRECTORY_LINK_MAX: u32 = i32::MAX as u32;
+/// Most named entries of an access control list. A list is part of its inode's record, which every operation reads.
+pub const ACL_ENTRIES_MAX: usize = 1024;
 /// Longest extended attribute name, in bytes (Linux `XATTR_NAME_MAX`).
 pub const XATTR_NAME_MAX: usize = 255;
 /// Longest extended attribute value, in bytes (Linux `XATTR_SIZE_MAX`).

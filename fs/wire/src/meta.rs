@@ -4,14 +4,17 @@
 //! keeps its answer until the client says it has it, so a retry is safe. [`MetaCall::Peer`] carries the numbered,
 //! idempotent steps of operations that touch two shards.
 
+mod peer;
+
 use bytes::Bytes;
 use forebay_types::{
-    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, InodeId, LifetimeClass, OpId, SessionId,
-    ShardId, Statfs, StripeId, Timestamp,
+    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, InodeId, LifetimeClass, NewMode, OpId,
+    SessionId, ShardId, Statfs, StripeId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Receipt;
+pub use peer::{PeerAction, PeerStep, TxnId};
 
 /// A call to a shard.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -143,10 +146,12 @@ pub enum MutateOp {
         name: Bytes,
         /// What to make.
         node: NewNode,
-        /// Permission bits, umask already taken off.
-        mode: u16,
+        /// Permission bits.
+        mode: NewMode,
         /// Whether a name that exists is an error (`O_EXCL`, `mknod`, `symlink`); else it is returned.
         exclusive: bool,
+        /// Whether the session has it open, for writing too, from its first moment on; not where it existed.
+        open: bool,
         /// For imports (superuser only): owner, times and content at once.
         content: Option<Box<NewContent>>,
     },
@@ -156,8 +161,8 @@ pub enum MutateOp {
         parent: InodeId,
         /// The name.
         name: Bytes,
-        /// Permission bits, umask already taken off.
-        mode: u16,
+        /// Permission bits.
+        mode: NewMode,
     },
     /// Remove a name that is not a directory's.
     Unlink {
@@ -183,8 +188,8 @@ pub enum MutateOp {
         new_parent: InodeId,
         /// The new name.
         new_name: Bytes,
-        /// Refuse to replace (`RENAME_NOREPLACE`).
-        no_replace: bool,
+        /// What becomes of what has the new name.
+        how: RenameHow,
     },
     /// Give a file another name. Sent to the shard of `parent`.
     Link {
@@ -237,8 +242,11 @@ pub enum MutateOp {
         receipts: Vec<Receipt>,
         /// The file's size becomes at least this.
         size_at_least: u64,
-        /// The file's mtime and ctime become now.
-        touch: bool,
+        /// When the bytes were written, by the client's clock: the file's mtime and ctime become this, but nothing
+        /// before its last change and nothing after now. Absent where the bytes are not new.
+        touch: Option<Timestamp>,
+        /// Whether set-user-id and set-group-id go: somebody without privilege has written.
+        drop_privileges: bool,
     },
     /// Map bytes of a file to other extents holding the same bytes, only where they still are what is expected:
     /// recall (cold to hot) and evict (hot to cold). Answers [`Errno::Again`] where something else is there now.
@@ -256,6 +264,52 @@ pub enum MutateOp {
     EndSession {
         /// The session.
         session: SessionId,
+    },
+    /// Make a file without a name (`O_TMPFILE`), which the session has open for writing: it goes with the last `Close`,
+    /// unless it is given a name before.
+    Tmpfile {
+        /// The directory in which it could have a name.
+        parent: InodeId,
+        /// Permission bits.
+        mode: NewMode,
+        /// Whether it may be given a name at all (without `O_EXCL`).
+        linkable: bool,
+    },
+    /// Make a range of a file zeros, or only the file longer. Space cannot be set aside: bytes are written elsewhere
+    /// than those they replace.
+    Fallocate {
+        /// The file.
+        ino: InodeId,
+        /// Which of its bytes.
+        range: ByteRange,
+        /// Whether they become zeros (a hole).
+        zero: bool,
+        /// Whether the file's size stays (`FALLOC_FL_KEEP_SIZE`); else it becomes at least the range's end.
+        keep_size: bool,
+        /// Whether set-user-id and set-group-id go.
+        drop_privileges: bool,
+    },
+    /// Map bytes of a file to where the bytes of another (or of itself, elsewhere) are: both share them. Answered with
+    /// how many bytes that was, from the range's start on; fewer than asked for where there are very many extents.
+    CopyRange {
+        /// The file copied from, of the same shard.
+        from: InodeId,
+        /// Its bytes; those past its end are left out.
+        range: ByteRange,
+        /// The file copied to.
+        to: InodeId,
+        /// Where the first byte goes.
+        to_offset: u64,
+        /// Whether set-user-id and set-group-id of `to` go.
+        drop_privileges: bool,
+    },
+    /// A file was read: its time of last access becomes `at`, where it is older than its last change or more than a
+    /// day (`relatime`), and nothing has changed since.
+    Accessed {
+        /// The file.
+        ino: InodeId,
+        /// When it was read.
+        at: Timestamp,
     },
 }
 
@@ -308,6 +362,19 @@ pub struct SetAttr {
     pub mtime: Option<SetTime>,
     /// Lifetime class of the bytes written from now on; new files and directories inherit their parent's (superuser).
     pub class: Option<LifetimeClass>,
+    /// Whether set-user-id and set-group-id go, whoever asks: somebody without privilege has changed the content.
+    pub drop_privileges: bool,
+}
+
+/// What a rename does with what has the new name.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum RenameHow {
+    /// Replaces it, as POSIX says.
+    Replace,
+    /// Refuses (`RENAME_NOREPLACE`).
+    NoReplace,
+    /// Gives it the old name (`RENAME_EXCHANGE`).
+    Exchange,
 }
 
 /// A time to set.
@@ -383,10 +450,17 @@ pub enum MetaReply {
     Error(MetaError),
     /// Between shards: a name is reserved for a rename.
     Reserved {
-        /// What has the name now and will be replaced.
+        /// What has the name now and will be replaced, or exchanged.
         target: Option<(InodeId, FileKind)>,
         /// Where given, only this user may replace it: the directory is sticky.
         owner: Option<u32>,
+    },
+    /// So many bytes are shared now.
+    Copied {
+        /// How many.
+        bytes: u64,
+        /// Attributes of the file copied to.
+        attr: Attr,
     },
 }
 
@@ -450,143 +524,4 @@ impl From<Errno> for MetaError {
     fn from(errno: Errno) -> Self {
         Self::Posix(errno)
     }
-}
-
-/// A transaction over two shards: the source shard and its own number for it.
-#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Debug)]
-pub struct TxnId {
-    /// The shard that drives it.
-    pub source: ShardId,
-    /// That shard's number, never reused, starting at 1.
-    pub number: u64,
-}
-
-/// A step that one shard asks of another. Asking twice is harmless: the answer is kept until `forget_below`.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
-pub struct PeerStep {
-    /// The transaction.
-    pub txn: TxnId,
-    /// Which of its steps, from 0.
-    pub step: u32,
-    /// The source has the answers to all its transactions below this number.
-    pub forget_below: u64,
-    /// The filesystem.
-    pub fs: FsId,
-    /// When the source decided it.
-    pub now: Timestamp,
-    /// What to do.
-    pub action: PeerAction,
-}
-
-/// What one shard asks of another.
-#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
-pub enum PeerAction {
-    /// Make the inode of a new directory.
-    MakeDirectory {
-        /// Its number, chosen by the source.
-        ino: InodeId,
-        /// Its parent.
-        parent: InodeId,
-        /// Permission bits.
-        mode: u16,
-        /// Owner.
-        uid: u32,
-        /// Group.
-        gid: u32,
-        /// Lifetime class.
-        class: LifetimeClass,
-    },
-    /// Mark a directory dying if it is empty; `NotEmpty` if not. A dying directory takes no new names, until it is
-    /// either revived or, by `DropLink`, gone.
-    KillDirectory {
-        /// The directory.
-        ino: InodeId,
-        /// Where given: refuse with `NotPermitted` unless this user owns it (the sticky bit of the directory it is in).
-        owner: Option<u32>,
-    },
-    /// A directory marked dying lives again: the removal did not go through.
-    ReviveDirectory {
-        /// The directory.
-        ino: InodeId,
-    },
-    /// One more name for a file. Answered with its attributes.
-    AddLink {
-        /// The file.
-        ino: InodeId,
-    },
-    /// One name fewer for a file, or the end of a dying directory; with none left it goes once nobody has it open.
-    DropLink {
-        /// The inode.
-        ino: InodeId,
-        /// Where given: refuse with `NotPermitted` unless this user owns it (the sticky bit of the directory it is in).
-        owner: Option<u32>,
-    },
-    /// Put the reserved name into the directory, replacing what has it.
-    InsertName {
-        /// The directory.
-        parent: InodeId,
-        /// The name.
-        name: Bytes,
-        /// The inode.
-        ino: InodeId,
-        /// What it is.
-        kind: FileKind,
-    },
-    /// A directory was moved: its parent is another now.
-    SetParent {
-        /// The directory.
-        ino: InodeId,
-        /// Its new parent.
-        parent: InodeId,
-    },
-    /// Let nobody else move a directory of the filesystem to another parent until `MoveDone` (asked of shard 0); `Busy`
-    /// where somebody does already. The source then walks up from `into` and gives up where it meets `moved`.
-    MoveBegin {
-        /// The directory that moves.
-        moved: InodeId,
-        /// Where to.
-        into: InodeId,
-    },
-    /// The move is over.
-    MoveDone {
-        /// The directory that moved.
-        moved: InodeId,
-    },
-    /// The parent of a directory, for the no-cycle check. Answered with [`MetaReply::Entry`].
-    ParentOf {
-        /// The directory.
-        ino: InodeId,
-    },
-    /// Check that a rename may put a name into a directory, and keep everybody else off the name until `InsertName` or
-    /// `ReleaseName`. Answered with [`MetaReply::Reserved`].
-    ReserveName {
-        /// The directory.
-        parent: InodeId,
-        /// The name.
-        name: Bytes,
-        /// The inode that is to get the name.
-        ino: InodeId,
-        /// What it is.
-        kind: FileKind,
-        /// Refuse to replace.
-        no_replace: bool,
-        /// Who asks, for the permission check on the directory.
-        cred: Cred,
-    },
-    /// The rename does not take place: the name is free again.
-    ReleaseName {
-        /// The directory.
-        parent: InodeId,
-        /// The name.
-        name: Bytes,
-    },
-    /// May an inode be moved, or lose its name?
-    MayMove {
-        /// The inode.
-        ino: InodeId,
-        /// Where given: this user must own it, else `NotPermitted`.
-        owner: Option<u32>,
-        /// Where given: the caller must have write permission on it, else `Access`.
-        write: Option<Cred>,
-    },
 }

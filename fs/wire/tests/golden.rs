@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use forebay_types::{
-    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, InodeId, LifetimeClass, Location, ObjectRef, OpId,
-    PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, InodeId, LifetimeClass, Location, NewMode,
+    ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest};
@@ -67,13 +67,20 @@ fn meta_messages() {
         parent: InodeId::ROOT,
         name: "file".as_bytes().into(),
         node: forebay_wire::meta::NewNode::File,
-        mode: 0o644,
+        mode: NewMode { mode: 0o666, umask: 0o022 },
         exclusive: true,
+        open: true,
         content: None,
     };
     check("meta-create", &mutation(create));
-    let commit =
-        MutateOp::Commit { ino, extents: extents(), receipts: vec![receipt()], size_at_least: 12, touch: true };
+    let commit = MutateOp::Commit {
+        ino,
+        extents: extents(),
+        receipts: vec![receipt()],
+        size_at_least: 12,
+        touch: Some(Timestamp { secs: 1_700_000_000, nanos: 5 }),
+        drop_privileges: false,
+    };
     check("meta-commit", &mutation(commit));
     let op = ReadOp::Lookup { parent: InodeId::ROOT, name: "x".as_bytes().into() };
     let call = MetaCall::Read { fs: FsId(1), session: SessionId(5), cred: Cred::ROOT, op };

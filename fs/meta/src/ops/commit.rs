@@ -1,6 +1,6 @@
 //! Map bytes of a file to new extents.
 
-use forebay_types::{ByteRange, Errno, Extent, InodeId, Location, limits};
+use forebay_types::{ByteRange, Errno, Extent, InodeId, Location, Timestamp, limits};
 use forebay_wire::chunk::Receipt;
 use forebay_wire::meta::{MetaReply, Mutation};
 
@@ -15,7 +15,8 @@ pub(super) struct New<'a> {
     pub extents: &'a [Extent],
     pub receipts: &'a [Receipt],
     pub size_at_least: u64,
-    pub touch: bool,
+    pub touch: Option<Timestamp>,
+    pub drop_privileges: bool,
 }
 
 /// A regular file whose content the caller may change: it has it open, or owns it (and so could make it writable), or
@@ -54,12 +55,11 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, ino: InodeId, new: &New<'_>) 
     for extent in new.extents.iter().filter_map(|extent| extent.clip(file)) {
         extents::put(tx, m.fs, &mut inode, extent)?;
     }
-    if new.touch {
-        inode.attr.mtime = tx.now;
-        inode.attr.ctime = tx.now;
-        if m.cred.uid != 0 {
-            access::clear_setid(&mut inode);
-        }
+    if let Some(at) = new.touch {
+        let at = at.max(inode.attr.ctime).min(tx.now);
+        inode.attr.mtime = at;
+        inode.attr.ctime = inode.attr.ctime.max(at);
+        access::drop_privileges(tx, m.fs, &mut inode, new.drop_privileges || m.cred.uid != 0);
     }
     tx.put_inode(m.fs, &mut inode);
     Ok(MetaReply::Attr(inode.attr))

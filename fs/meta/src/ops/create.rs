@@ -1,12 +1,13 @@
 //! Make anything but a directory.
 
 use bytes::Bytes;
-use forebay_types::{Errno, FileKind, InodeId, limits};
+use forebay_types::{Errno, FileKind, InodeId, NewMode, limits};
 use forebay_wire::meta::{MetaReply, Mutation, NewContent, NewNode};
 
 use super::commit;
 use crate::access::{self, WRITE};
 use crate::dir::{self, Birth};
+use crate::entry::Effect;
 use crate::error::Fault;
 use crate::name::{self, NameKind};
 use crate::record::Inode;
@@ -17,8 +18,9 @@ pub(super) struct New<'a> {
     pub parent: InodeId,
     pub name: &'a Bytes,
     pub node: &'a NewNode,
-    pub mode: u16,
+    pub mode: NewMode,
     pub exclusive: bool,
+    pub open: bool,
 }
 
 fn kind_of(node: &NewNode) -> FileKind {
@@ -64,10 +66,10 @@ pub(super) fn apply(
         return Err(Errno::NotPermitted.into());
     }
     let kind = kind_of(new.node);
-    let (gid, mode) = access::inherit(&parent, &m.cred, new.mode, kind);
+    let inherited = access::inherit(&parent, &m.cred, new.mode, kind);
     let ino = dir::next_ino(tx)?;
-    let birth = Birth { ino, kind, parent: new.parent, mode, uid: m.cred.uid, gid, class: parent.class };
-    let mut inode = dir::born(tx, &birth);
+    let birth = Birth { ino, kind, parent: new.parent, uid: m.cred.uid, class: parent.class, inherited };
+    let mut inode = dir::born(tx, birth);
     match new.node {
         NewNode::Symlink(target) => {
             inode.attr.mode = 0o777;
@@ -82,6 +84,9 @@ pub(super) fn apply(
         fill(tx, m, &mut inode, content)?;
     }
     dir::insert(tx, m.fs, &mut parent, new.name, ino, kind);
+    if new.open {
+        tx.effects.push(Effect::Opened { fs: m.fs, session: m.id.session, ino });
+    }
     Ok(MetaReply::Entry { ino, kind, attr: Some(inode.attr), created: true })
 }
 

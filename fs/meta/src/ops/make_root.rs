@@ -3,6 +3,7 @@
 use forebay_types::{Errno, FileKind, InodeId, LifetimeClass};
 use forebay_wire::meta::{MetaReply, Mutation};
 
+use crate::access::Inherited;
 use crate::dir::{self, Birth};
 use crate::error::Fault;
 use crate::tx::Tx;
@@ -16,8 +17,9 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation) -> Result<MetaReply, Fault> {
     let created = tx.inode(m.fs, ino)?.is_none();
     if created {
         let class = LifetimeClass::default();
-        let birth = Birth { ino, kind: FileKind::Directory, parent: ino, mode: 0o755, uid: 0, gid: 0, class };
-        let mut root = dir::born(tx, &birth);
+        let inherited = Inherited { gid: 0, mode: 0o755, acl: None, default_acl: None };
+        let birth = Birth { ino, kind: FileKind::Directory, parent: ino, uid: 0, class, inherited };
+        let mut root = dir::born(tx, birth);
         dir::give_birth(tx, m.fs, &mut root)?;
     }
     dir::entry(tx, m.fs, ino, FileKind::Directory, created)

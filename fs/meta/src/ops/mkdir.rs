@@ -1,10 +1,10 @@
 //! Make a directory.
 
 use bytes::Bytes;
-use forebay_types::{FileKind, InodeId};
+use forebay_types::{FileKind, InodeId, NewMode};
 use forebay_wire::meta::{MetaReply, Mutation, PeerAction};
 
-use crate::access::{self, WRITE};
+use crate::access::{self, Inherited, WRITE};
 use crate::dir::{self, Birth};
 use crate::error::Fault;
 use crate::name;
@@ -13,7 +13,13 @@ use crate::shard::shard_of_directory;
 use crate::tx::Tx;
 use crate::txn::{self, Plan, mkdir::Mkdir};
 
-pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, parent: InodeId, name: &Bytes, mode: u16) -> Result<Outcome, Fault> {
+pub(super) fn apply(
+    tx: &mut Tx<'_>,
+    m: &Mutation,
+    parent: InodeId,
+    name: &Bytes,
+    mode: NewMode,
+) -> Result<Outcome, Fault> {
     let mut dir = dir::need_dir(tx, m.fs, parent, &m.cred)?;
     name::check_new(name)?;
     if dir::find(tx, m.fs, parent, name)?.is_some() {
@@ -22,12 +28,12 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, parent: InodeId, name: &Bytes
     access::need(&dir, &m.cred, WRITE)?;
     dir::need_room_for_dir(&dir)?;
     let kind = FileKind::Directory;
-    let (gid, mode) = access::inherit(&dir, &m.cred, mode, kind);
+    let inherited = access::inherit(&dir, &m.cred, mode, kind);
     let (uid, class) = (m.cred.uid, dir.class);
     let shard = shard_of_directory(parent, name, dir.next_cookie, tx.shard_count);
     if shard == tx.me {
         let ino = dir::next_ino(tx)?;
-        let mut inode = dir::born(tx, &Birth { ino, kind, parent, mode, uid, gid, class });
+        let mut inode = dir::born(tx, Birth { ino, kind, parent, uid, class, inherited });
         dir::give_birth(tx, m.fs, &mut inode)?;
         dir::insert(tx, m.fs, &mut dir, name, ino, kind);
         return Ok(Outcome::Done(MetaReply::Entry { ino, kind, attr: Some(inode.attr), created: true }));
@@ -36,5 +42,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, parent: InodeId, name: &Bytes
     let id = txn::begin(tx)?;
     dir::hold(tx, m.fs, parent, name, id);
     let plan = Plan::Mkdir(Mkdir { parent, name: name.clone(), ino });
-    txn::launch(tx, m, id, plan, (shard, PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class }))
+    let Inherited { gid, mode, acl, default_acl } = inherited;
+    let action = PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl };
+    txn::launch(tx, m, id, plan, (shard, action))
 }

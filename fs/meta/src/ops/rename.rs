@@ -3,7 +3,7 @@
 
 use bytes::Bytes;
 use forebay_types::{Cred, Errno, FileKind, FsId, InodeId, ShardId};
-use forebay_wire::meta::{MetaReply, Mutation};
+use forebay_wire::meta::{MetaError, MetaReply, Mutation, RenameHow};
 
 use crate::access::{self, WRITE};
 use crate::dir;
@@ -26,7 +26,7 @@ pub(crate) struct Arrival<'a> {
     pub to: Place<'a>,
     pub ino: InodeId,
     pub kind: FileKind,
-    pub no_replace: bool,
+    pub how: RenameHow,
 }
 
 /// What a rename finds at its destination.
@@ -41,8 +41,10 @@ pub(crate) struct Found {
 pub(crate) fn check_arrival(tx: &Tx<'_>, fs: FsId, cred: &Cred, new: &Arrival<'_>) -> Result<Found, Fault> {
     let dir = dir::need_dir(tx, fs, new.to.dir, cred)?;
     let target = dir::find(tx, fs, new.to.dir, new.to.name)?;
-    if target.is_some() && new.no_replace {
-        return Err(Errno::Exists.into());
+    match new.how {
+        RenameHow::NoReplace if target.is_some() => return Err(Errno::Exists.into()),
+        RenameHow::Exchange if target.is_none() => return Err(Errno::NoEntry.into()),
+        _ => {}
     }
     let owner = access::sticky_owner(&dir, cred);
     if target.is_some_and(|t| t.ino == new.ino) {
@@ -50,6 +52,12 @@ pub(crate) fn check_arrival(tx: &Tx<'_>, fs: FsId, cred: &Cred, new: &Arrival<'_
     }
     access::need(&dir, cred, WRITE)?;
     let moves_dir = new.kind == FileKind::Directory;
+    if new.how == RenameHow::Exchange {
+        if moves_dir {
+            dir::need_room_for_dir(&dir)?;
+        }
+        return Ok(Found { target, owner });
+    }
     match target.map(|t| t.kind == FileKind::Directory) {
         Some(true) if !moves_dir => return Err(Errno::IsDirectory.into()),
         Some(false) if moves_dir => return Err(Errno::NotDirectory.into()),
@@ -64,16 +72,17 @@ pub(super) fn apply(
     m: &Mutation,
     from: Place<'_>,
     to: Place<'_>,
-    no_replace: bool,
+    how: RenameHow,
 ) -> Result<Outcome, Fault> {
     let dir = dir::need_dir(tx, m.fs, from.dir, &m.cred)?;
     if name::check(from.name)? != NameKind::Plain || name::check(to.name)? != NameKind::Plain {
-        return Err(if no_replace { Errno::Exists } else { Errno::Busy }.into());
+        return Err(if how == RenameHow::NoReplace { Errno::Exists } else { Errno::Busy }.into());
     }
     let dentry = dir::find(tx, m.fs, from.dir, from.name)?.ok_or(Errno::NoEntry)?;
     let same_dir = from.dir == to.dir;
     if same_dir && from.name == to.name {
-        return if no_replace { Err(Errno::Exists.into()) } else { Ok(Outcome::Done(MetaReply::Done)) };
+        let exists = how == RenameHow::NoReplace;
+        return if exists { Err(Errno::Exists.into()) } else { Ok(Outcome::Done(MetaReply::Done)) };
     }
     if to.dir == dentry.ino {
         return Err(Errno::Invalid.into());
@@ -82,21 +91,32 @@ pub(super) fn apply(
     let moves_dir = dentry.kind == FileKind::Directory && !same_dir;
     let owner = access::sticky_owner(&dir, &m.cred);
     if to.dir.shard() == tx.me {
-        let new = Arrival { to, ino: dentry.ino, kind: dentry.kind, no_replace };
+        let new = Arrival { to, ino: dentry.ino, kind: dentry.kind, how };
         let found = check_arrival(tx, m.fs, &m.cred, &new)?;
         if found.target.is_some_and(|t| t.ino == dentry.ino) {
             return Ok(Outcome::Done(MetaReply::Done));
         }
         let here = |ino: InodeId| ino.shard() == tx.me;
         let moved_known = here(dentry.ino) || (owner.is_none() && !moves_dir);
-        let target_known = found.target.is_none_or(|t| here(t.ino));
-        if moved_known && target_known && (!moves_dir || walk_here(tx, m.fs, dentry.ino, to.dir)?) {
-            return at_once(tx, m, from, to, &dentry, &found, owner);
+        let target = found.target;
+        if how == RenameHow::Exchange {
+            let target = target.ok_or(Errno::NoEntry)?;
+            if here(dentry.ino) && here(target.ino) {
+                let dirs = [(&dentry, to.dir), (&target, from.dir)];
+                if same_dir || walks_here(tx, m.fs, &dirs)? {
+                    return exchange_at_once(tx, m, (from, to), (&dentry, &target), (owner, found.owner));
+                }
+            }
+        } else {
+            let target_known = target.is_none_or(|t| here(t.ino));
+            if moved_known && target_known && (same_dir || walks_here(tx, m.fs, &[(&dentry, to.dir)])?) {
+                return at_once(tx, m, from, to, &dentry, &found, owner);
+            }
         }
     }
     let id = txn::begin(tx)?;
     dir::hold(tx, m.fs, from.dir, from.name, id);
-    let mut plan = Rename::new(m, from, to, &dentry, no_replace, owner);
+    let mut plan = Rename::new(m, from, to, &dentry, how, owner);
     let first = plan.first();
     txn::launch(tx, m, id, Plan::Rename(Box::new(plan)), first)
 }
@@ -123,7 +143,7 @@ fn at_once(
         access::need_owner(replaced, found.owner)?;
         if replaced.is_dir() {
             if replaced.dying.is_some() {
-                return Err(forebay_wire::meta::MetaError::Busy.into());
+                return Err(MetaError::Busy.into());
             }
             dir::need_empty(tx, m.fs, replaced.attr.ino)?;
         }
@@ -146,6 +166,43 @@ fn at_once(
         dir::drop_link(tx, m.fs, replaced)?;
     }
     Ok(Outcome::Done(MetaReply::Done))
+}
+
+/// Two names for two inodes of this shard change places.
+fn exchange_at_once(
+    tx: &mut Tx<'_>,
+    m: &Mutation,
+    (from, to): (Place<'_>, Place<'_>),
+    (there, here): (&Dentry, &Dentry),
+    (owner, target_owner): (Option<u32>, Option<u32>),
+) -> Result<Outcome, Fault> {
+    let same_dir = from.dir == to.dir;
+    for (dentry, owner, into) in [(there, owner, to.dir), (here, target_owner, from.dir)] {
+        let mut inode = dir::need_inode(tx, m.fs, dentry.ino)?;
+        access::need_owner(&inode, owner)?;
+        if inode.is_dir() && !same_dir {
+            if inode.dying.is_some() {
+                return Err(MetaError::Busy.into());
+            }
+            access::need(&inode, &m.cred, WRITE)?;
+            inode.parent = into;
+        }
+        inode.attr.ctime = tx.now;
+        tx.put_inode(m.fs, &mut inode);
+    }
+    dir::replace(tx, m.fs, from.dir, from.name, there, here)?;
+    dir::replace(tx, m.fs, to.dir, to.name, here, there)?;
+    Ok(Outcome::Done(MetaReply::Done))
+}
+
+/// [`walk_here`] for everything that moves; what is not a directory may go anywhere.
+fn walks_here(tx: &Tx<'_>, fs: FsId, moves: &[(&Dentry, InodeId)]) -> Result<bool, Fault> {
+    for (dentry, into) in moves {
+        if dentry.kind == FileKind::Directory && !walk_here(tx, fs, dentry.ino, *into)? {
+            return Ok(false);
+        }
+    }
+    Ok(true)
 }
 
 /// Whether this shard alone can tell that `moved` may become a descendant of `into`: it is the arbiter, nobody else

@@ -22,7 +22,9 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, ino: InodeId, set: &SetAttr) 
     if set.uid.is_some() || set.gid.is_some() {
         inode.attr.uid = set.uid.unwrap_or(inode.attr.uid);
         inode.attr.gid = set.gid.unwrap_or(inode.attr.gid);
-        access::clear_setid(&mut inode);
+        access::drop_privileges(tx, m.fs, &mut inode, true);
+    } else if set.drop_privileges {
+        access::drop_privileges(tx, m.fs, &mut inode, true);
     }
     if let Some(mode) = set.mode {
         let mut mode = mode & 0o7777;
@@ -30,6 +32,9 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, ino: InodeId, set: &SetAttr) 
             mode &= !SETGID;
         }
         inode.attr.mode = mode;
+        if let Some(acl) = &mut inode.acl {
+            acl.chmod(mode);
+        }
     }
     let at = |time: SetTime| match time {
         SetTime::Now => tx.now,
@@ -58,12 +63,16 @@ fn check(tx: &Tx<'_>, m: &Mutation, inode: &Inode, set: &SetAttr) -> Result<(), 
     if set.mode.is_some() && !owner {
         return Err(Errno::NotPermitted);
     }
-    let times = [set.atime, set.mtime];
-    if !owner && times.iter().flatten().any(|t| matches!(t, SetTime::At(_))) && !(tx.held && set.size.is_some()) {
-        return Err(Errno::NotPermitted);
-    }
-    if !owner && times.iter().any(Option::is_some) && !tx.held {
-        access::need(inode, cred, WRITE)?;
+    if !owner && (set.atime.is_some() || set.mtime.is_some()) {
+        // Both times to now is for whoever may write; one alone, or another time, is for the owner. With a new size
+        // the times are the kernel's doing, and the size's rule is the one that counts.
+        let touch = set.atime == Some(SetTime::Now) && set.mtime == Some(SetTime::Now);
+        if !touch && set.size.is_none() {
+            return Err(Errno::NotPermitted);
+        }
+        if !tx.held {
+            access::need(inode, cred, WRITE)?;
+        }
     }
     if let Some(size) = set.size {
         if inode.is_dir() {
@@ -88,8 +97,6 @@ fn resize(tx: &mut Tx<'_>, m: &Mutation, inode: &mut Inode, size: u64) -> Result
     }
     inode.attr.size = size;
     inode.attr.mtime = tx.now;
-    if m.cred.uid != 0 {
-        access::clear_setid(inode);
-    }
+    access::drop_privileges(tx, m.fs, inode, m.cred.uid != 0);
     Ok(())
 }

@@ -4,7 +4,8 @@ use bytes::Bytes;
 use forebay_types::{Cred, Errno, FileKind, InodeId, limits};
 use forebay_wire::meta::{MetaReply, Mutation, XattrWhen};
 
-use crate::access::{self, STICKY, WRITE};
+use crate::access::{self, CAPABILITY, SETGID, STICKY, WRITE};
+use crate::acl;
 use crate::dir;
 use crate::error::Fault;
 use crate::record::Inode;
@@ -16,12 +17,21 @@ pub(crate) enum Space {
     User,
     Trusted,
     Security,
+    /// The access control list of an inode, kept in its record.
+    AccessAcl,
+    /// The list for what is made in a directory, kept in its record.
+    DefaultAcl,
 }
 
 /// The name space of an attribute's name.
 pub(crate) fn space(name: &[u8]) -> Result<Space, Errno> {
     if name.len() > limits::XATTR_NAME_MAX {
         return Err(Errno::Range);
+    }
+    match name {
+        acl::ACCESS => return Ok(Space::AccessAcl),
+        acl::DEFAULT => return Ok(Space::DefaultAcl),
+        _ => {}
     }
     let spaces = [(&b"user."[..], Space::User), (b"trusted.", Space::Trusted), (b"security.", Space::Security)];
     let found = spaces.iter().find(|(prefix, _)| name.starts_with(prefix)).ok_or(Errno::NotSupported)?;
@@ -44,9 +54,12 @@ fn need_change(inode: &Inode, cred: &Cred, name: &[u8]) -> Result<(), Errno> {
             }
             access::need(inode, cred, WRITE)
         }
-        Space::Trusted if cred.uid != 0 => Err(Errno::NotPermitted),
-        Space::Security if !owner => Err(Errno::NotPermitted),
+        // Security modules and file capabilities are for the superuser, as on Linux without such a module.
+        Space::Trusted | Space::Security if cred.uid != 0 => Err(Errno::NotPermitted),
         Space::Trusted | Space::Security => Ok(()),
+        Space::AccessAcl | Space::DefaultAcl if inode.attr.kind == FileKind::Symlink => Err(Errno::NotSupported),
+        Space::AccessAcl | Space::DefaultAcl if !owner => Err(Errno::NotPermitted),
+        Space::AccessAcl | Space::DefaultAcl => Ok(()),
     }
 }
 
@@ -71,10 +84,13 @@ pub(super) fn set(
     value: &Bytes,
     when: XattrWhen,
 ) -> Result<MetaReply, Fault> {
-    let inode = dir::need_inode(tx, m.fs, ino)?;
+    let mut inode = dir::need_inode(tx, m.fs, ino)?;
     need_change(&inode, &m.cred, name)?;
     if value.len() > limits::XATTR_VALUE_MAX {
-        return Err(Errno::Range.into());
+        return Err(Errno::TooLong.into());
+    }
+    if let space @ (Space::AccessAcl | Space::DefaultAcl) = space(name)? {
+        return set_acl(tx, m, inode, space, value);
     }
     let key = tx.keys.xattr(m.fs, ino, name);
     let exists = tx.get_raw(&key)?.is_some();
@@ -87,16 +103,42 @@ pub(super) fn set(
         return Err(Errno::NoSpace.into());
     }
     tx.put(key, value);
+    inode.capability |= &name[..] == CAPABILITY;
+    Ok(changed(tx, m, inode))
+}
+
+/// Sets a list, or with a value that has none takes it away. The permission bits follow the access list; a list that
+/// they say all of is not kept.
+fn set_acl(tx: &mut Tx<'_>, m: &Mutation, mut inode: Inode, space: Space, value: &[u8]) -> Result<MetaReply, Fault> {
+    let list = acl::decode(value)?;
+    if space == Space::DefaultAcl {
+        if !inode.is_dir() {
+            return if list.is_some() { Err(Errno::Access.into()) } else { Ok(MetaReply::Done) };
+        }
+        inode.default_acl = list.map(Box::new);
+        return Ok(changed(tx, m, inode));
+    }
+    if let Some(list) = &list {
+        inode.attr.mode = inode.attr.mode & !0o777 | list.mode();
+        if m.cred.uid != 0 && !m.cred.in_group(inode.attr.gid) {
+            inode.attr.mode &= !SETGID;
+        }
+    }
+    inode.acl = list.filter(|list| !list.is_mode()).map(Box::new);
     Ok(changed(tx, m, inode))
 }
 
 pub(super) fn remove(tx: &mut Tx<'_>, m: &Mutation, ino: InodeId, name: &Bytes) -> Result<MetaReply, Fault> {
-    let inode = dir::need_inode(tx, m.fs, ino)?;
+    let mut inode = dir::need_inode(tx, m.fs, ino)?;
     need_change(&inode, &m.cred, name)?;
+    if let space @ (Space::AccessAcl | Space::DefaultAcl) = space(name)? {
+        return set_acl(tx, m, inode, space, &[]);
+    }
     let key = tx.keys.xattr(m.fs, ino, name);
     if tx.get_raw(&key)?.is_none() {
         return Err(Errno::NoData.into());
     }
     tx.delete(key);
+    inode.capability &= &name[..] != CAPABILITY;
     Ok(changed(tx, m, inode))
 }

@@ -58,7 +58,8 @@ pub fn allocate(world: &mut World, count: u32) -> Vec<StripeId> {
 
 pub fn commit(ino: InodeId, extents: Vec<Extent>, receipts: Vec<Receipt>) -> MutateOp {
     let size_at_least = extents.last().map_or(0, |e| e.range.end());
-    MutateOp::Commit { ino, extents, receipts, size_at_least, touch: true }
+    let touch = Some(Timestamp { secs: i64::MAX, nanos: 0 });
+    MutateOp::Commit { ino, extents, receipts, size_at_least, touch, drop_privileges: false }
 }
 
 pub fn extent(offset: u64, len: u64, location: Location) -> Extent {
@@ -93,7 +94,20 @@ fn step(world: &mut World, ino: InodeId, model: &mut Vec<Byte>) {
     let offset = world.dice.roll(FILE_MAX);
     let len = 1 + world.dice.roll(400);
     let root = Cred::ROOT;
-    match world.dice.roll(10) {
+    match world.dice.roll(12) {
+        10 => {
+            let (zero, keep_size) = (world.dice.roll(3) != 0, world.dice.roll(2) == 0);
+            let range = ByteRange::new(offset, len);
+            let op = MutateOp::Fallocate { ino, range, zero, keep_size, drop_privileges: false };
+            world.ok(&root, ShardId(0), op);
+            if !keep_size && model.len() < range.end() as usize {
+                model.resize(range.end() as usize, Byte::Hole);
+            }
+            if zero {
+                model.iter_mut().skip(offset as usize).take(len as usize).for_each(|byte| *byte = Byte::Hole);
+            }
+        }
+        11 => copy(world, (ino, model), (ino, None), ByteRange::new(offset, len)),
         0 => {
             let set = SetAttr { size: Some(offset), ..SetAttr::default() };
             world.ok(&root, ShardId(0), MutateOp::SetAttr { ino, set });
@@ -111,6 +125,34 @@ fn step(world: &mut World, ino: InodeId, model: &mut Vec<Byte>) {
             world.ok(&root, ShardId(0), commit(ino, vec![new], receipts));
         }
     }
+}
+
+/// Shares a range of a file with another, or with itself at another place.
+fn copy(
+    world: &mut World,
+    (from, source): (InodeId, &mut Vec<Byte>),
+    (to, target): (InodeId, Option<&mut Vec<Byte>>),
+    range: ByteRange,
+) {
+    let to_offset = world.dice.roll(FILE_MAX);
+    let op = MutateOp::CopyRange { from, range, to, to_offset, drop_privileges: false };
+    let end = (range.end() as usize).min(source.len());
+    let bytes = source.get(range.offset as usize..end).unwrap_or_default().to_vec();
+    let (own, same) = (ByteRange::new(range.offset, bytes.len() as u64), target.is_none());
+    let onto = ByteRange::new(to_offset, bytes.len() as u64);
+    if same && own.intersect(onto).is_some() {
+        assert_eq!(world.errno(&Cred::ROOT, ShardId(0), op), Some(Errno::Invalid));
+        return;
+    }
+    let MetaReply::Copied { bytes: copied, attr } = world.ok(&Cred::ROOT, ShardId(0), op) else { panic!("copy") };
+    assert_eq!(copied, bytes.len() as u64);
+    let target = target.unwrap_or(source);
+    if !bytes.is_empty() {
+        let end = onto.end() as usize;
+        target.resize(target.len().max(end), Byte::Hole);
+        target[to_offset as usize..end].clone_from_slice(&bytes);
+    }
+    assert_eq!(attr.size, target.len() as u64);
 }
 
 /// Moves a range into a stripe if it is as expected, with what is expected cut differently than it is stored.
@@ -166,14 +208,23 @@ proptest! {
     fn the_map_is_where_every_byte_was_last_put(seed: u64) {
         let mut world = World::new(1, seed);
         let ino = world.create(&Cred::ROOT, InodeId::ROOT, "f", 0o644);
-        let mut model = Vec::new();
-        for _ in 0..60 {
+        let other = world.create(&Cred::ROOT, InodeId::ROOT, "g", 0o644);
+        let (mut model, mut copied) = (Vec::new(), Vec::new());
+        for n in 0..60 {
             step(&mut world, ino, &mut model);
+            if n % 6 == 0 {
+                let range = ByteRange::new(world.dice.roll(FILE_MAX), 1 + world.dice.roll(1000));
+                copy(&mut world, (ino, &mut model), (other, Some(&mut copied)), range);
+            }
             world.check();
             compare(&mut world, ino, &model);
+            compare(&mut world, other, &copied);
         }
-        let gone = MutateOp::Unlink { parent: InodeId::ROOT, name: "f".into() };
-        world.ok(&Cred::ROOT, ShardId(0), gone);
+        for name in ["f", "g"] {
+            let gone = MutateOp::Unlink { parent: InodeId::ROOT, name: name.into() };
+            world.ok(&Cred::ROOT, ShardId(0), gone);
+            world.check();
+        }
         world.settle();
         world.check();
         let end = MutateOp::EndSession { session: SessionId(7) };

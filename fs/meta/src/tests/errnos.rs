@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use forebay_types::{Cred, Errno, InodeId};
-use forebay_wire::meta::{MutateOp, NewNode, ReadOp, SetAttr, XattrWhen};
+use forebay_wire::meta::{MutateOp, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
 
 use super::world::{World, make};
 
@@ -11,7 +11,7 @@ fn name(text: &str) -> Bytes {
 }
 
 fn rename(parent: InodeId, from: &str, new_parent: InodeId, to: &str) -> MutateOp {
-    MutateOp::Rename { parent, name: name(from), new_parent, new_name: name(to), no_replace: false }
+    MutateOp::Rename { parent, name: name(from), new_parent, new_name: name(to), how: RenameHow::Replace }
 }
 
 fn table(shards: u16) {
@@ -26,15 +26,17 @@ fn table(shards: u16) {
     world.ok(&root, top.shard(), make(top, "link", NewNode::Symlink("x".into()), 0));
     let link = world.create(&root, top, "plain", 0o644);
     let long = "x".repeat(256);
-    let mkdir = |parent, n: &str| MutateOp::Mkdir { parent, name: name(n), mode: 0o755 };
+    let mkdir = |parent, n: &str| MutateOp::Mkdir { parent, name: name(n), mode: 0o755.into() };
     let unlink = |parent, n: &str| MutateOp::Unlink { parent, name: name(n) };
     let rmdir = |parent, n: &str| MutateOp::Rmdir { parent, name: name(n) };
     let symlink = |target: &str| make(top, "new", NewNode::Symlink(name(target)), 0);
     let size = |size| SetAttr { size: Some(size), ..SetAttr::default() };
     let xattr = |n: &str, when| MutateOp::SetXattr { ino: file, name: name(n), value: name("v"), when };
     let mut no_replace = rename(top, "file", full, "file");
-    if let MutateOp::Rename { no_replace, .. } = &mut no_replace {
-        *no_replace = true;
+    let mut exchange = rename(top, "file", top, "none");
+    if let (MutateOp::Rename { how, .. }, MutateOp::Rename { how: exchange, .. }) = (&mut no_replace, &mut exchange) {
+        *how = RenameHow::NoReplace;
+        *exchange = RenameHow::Exchange;
     }
     let rows = [
         (mkdir(top, "full"), Errno::Exists),
@@ -76,6 +78,7 @@ fn table(shards: u16) {
         (rename(top, "file", top, &long), Errno::NameTooLong),
         (rename(top, "file", link, "x"), Errno::NotDirectory),
         (no_replace, Errno::Exists),
+        (exchange, Errno::NoEntry),
         (MutateOp::Link { ino: empty, parent: top, name: name("new") }, Errno::NotPermitted),
         (MutateOp::Link { ino: in_full, parent: top, name: name("file") }, Errno::Exists),
         (MutateOp::SetAttr { ino: full, set: size(0) }, Errno::IsDirectory),

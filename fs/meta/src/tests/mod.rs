@@ -2,7 +2,9 @@
 
 mod bytes;
 mod errnos;
+mod lists;
 mod namespace;
 mod permissions;
 mod sessions;
+mod shapes;
 mod world;

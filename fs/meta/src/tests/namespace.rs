@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use bytes::Bytes;
 use forebay_types::{Cred, Errno, FileKind, InodeId};
-use forebay_wire::meta::{MetaReply, MutateOp, NewNode, ReadOp};
+use forebay_wire::meta::{MetaReply, MutateOp, NewNode, ReadOp, RenameHow};
 use proptest::prelude::*;
 
 use super::world::{World, entry, make};
@@ -87,6 +87,29 @@ impl Model {
     }
 }
 
+impl Model {
+    fn exchange(&mut self, from: usize, name: &str, to: usize, new: &str) -> Option<Errno> {
+        let Some(moved) = self.get(from, name) else { return Some(Errno::NoEntry) };
+        if to == moved {
+            return Some(Errno::Invalid);
+        }
+        let Some(target) = self.get(to, new) else { return Some(Errno::NoEntry) };
+        if target == moved {
+            return None;
+        }
+        for (node, into) in [(moved, to), (target, from)] {
+            if from != to && self.nodes[node].dir && self.below(into, node) {
+                return Some(Errno::Invalid);
+            }
+        }
+        self.nodes[from].names.insert(name.into(), target);
+        self.nodes[to].names.insert(new.into(), moved);
+        self.nodes[moved].parent = to;
+        self.nodes[target].parent = from;
+        None
+    }
+}
+
 fn one_of(world: &mut World, from: &[usize]) -> usize {
     from[world.dice.roll(from.len() as u64) as usize]
 }
@@ -103,9 +126,9 @@ fn step(world: &mut World, model: &mut Model) {
     let (shard, bytes) = (parent.shard(), Bytes::from(name.clone()));
     let there = model.get(dir, &name);
     let there_dir = there.map(|n| model.nodes[n].dir);
-    match world.dice.roll(12) {
+    match world.dice.roll(14) {
         0..=2 => {
-            let op = MutateOp::Mkdir { parent, name: bytes, mode: 0o755 };
+            let op = MutateOp::Mkdir { parent, name: bytes, mode: 0o755.into() };
             made(world.call(&root, shard, op), there, |ino| model.add(dir, &name, true, ino));
         }
         3..=4 => {
@@ -151,9 +174,14 @@ fn step(world: &mut World, model: &mut Model) {
         _ => {
             let (to, new) = (one_of(world, &dirs), self::name(world));
             let (new_parent, new_name) = (model.nodes[to].ino, Bytes::from(new.clone()));
-            let op = MutateOp::Rename { parent, name: bytes, new_parent, new_name, no_replace: false };
+            let how = [RenameHow::Replace, RenameHow::Replace, RenameHow::Exchange][world.dice.roll(3) as usize];
+            let op = MutateOp::Rename { parent, name: bytes, new_parent, new_name, how };
             let got = world.errno(&root, shard, op);
-            assert_eq!(got, model.rename(dir, &name, to, &new), "{dir}/{name} to {to}/{new}");
+            let want = match how {
+                RenameHow::Exchange => model.exchange(dir, &name, to, &new),
+                _ => model.rename(dir, &name, to, &new),
+            };
+            assert_eq!(got, want, "{how:?} {dir}/{name} to {to}/{new}");
         }
     }
 }
@@ -244,8 +272,11 @@ fn names_moved_by_many_at_once_are_neither_lost_nor_doubled() {
             let (a, b) = (dirs[world.dice.roll(5) as usize], dirs[world.dice.roll(5) as usize]);
             let kind = if world.dice.roll(2) == 0 { "f" } else { "s" };
             let name = Bytes::from(format!("{kind}{}", world.dice.roll(6)));
-            let op =
-                MutateOp::Rename { parent: a, name: name.clone(), new_parent: b, new_name: name, no_replace: true };
+            let (how, other) = match world.dice.roll(2) {
+                0 => (RenameHow::NoReplace, name.clone()),
+                _ => (RenameHow::Exchange, Bytes::from(format!("{kind}{}", world.dice.roll(6)))),
+            };
+            let op = MutateOp::Rename { parent: a, name, new_parent: b, new_name: other, how };
             let mutation = world.mutation(forebay_types::SessionId(9), &root, op);
             let input = crate::Input::Mutate(Box::new(mutation.clone()));
             world.submit(a.shard(), input);

@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use forebay_types::{ByteRange, Cred, Errno, InodeId, LifetimeClass, SessionId, ShardId, Timestamp};
-use forebay_wire::meta::{MutateOp, NewNode, ReadOp, SetAttr, SetTime, XattrWhen};
+use forebay_wire::meta::{MutateOp, NewNode, ReadOp, RenameHow, SetAttr, SetTime, XattrWhen};
 
 use super::bytes::{commit, extent};
 use super::world::{World, make};
@@ -43,12 +43,12 @@ fn a_directory_must_be_searchable_to_be_looked_into_and_writable_to_be_changed()
             name: name(n),
             new_parent: to,
             new_name: name("y"),
-            no_replace: false,
+            how: RenameHow::Replace,
         };
         let refused = [
             unlink.clone(),
             make(dir, "new", NewNode::File, 0o644),
-            MutateOp::Mkdir { parent: dir, name: name("new"), mode: 0o755 },
+            MutateOp::Mkdir { parent: dir, name: name("new"), mode: 0o755.into() },
             MutateOp::Rmdir { parent: dir, name: name("s") },
             rename(dir, "f", TOP),
         ];
@@ -92,7 +92,7 @@ fn in_a_sticky_directory_only_owners_take_names_away() {
             name: name(from),
             new_parent,
             new_name: name(to),
-            no_replace: false,
+            how: RenameHow::Replace,
         };
         for op in [
             MutateOp::Unlink { parent: TOP, name: name("f0") },
@@ -147,11 +147,14 @@ fn times_are_set_by_owners_or_to_now_by_writers() {
     let set = |time| MutateOp::SetAttr { ino, set: SetAttr { mtime: Some(time), ..SetAttr::default() } };
     let at = SetTime::At(Timestamp { secs: 5, nanos: 6 });
     assert_eq!(world.errno(&user(2, &[]), S0, set(at)), Some(Errno::NotPermitted));
-    assert_eq!(world.errno(&user(2, &[]), S0, set(SetTime::Now)), None);
+    assert_eq!(world.errno(&user(2, &[]), S0, set(SetTime::Now)), Some(Errno::NotPermitted), "one of the two");
+    let now = Some(SetTime::Now);
+    let both = MutateOp::SetAttr { ino, set: SetAttr { atime: now, mtime: now, ..SetAttr::default() } };
+    assert_eq!(world.errno(&user(2, &[]), S0, both.clone()), None);
     world.ok(&user(1, &[]), S0, set(at));
     assert_eq!(world.attr(ino).mtime, Timestamp { secs: 5, nanos: 6 });
     world.ok(&user(1, &[]), S0, chmod(ino, 0o644));
-    assert_eq!(world.errno(&user(2, &[]), S0, set(SetTime::Now)), Some(Errno::Access));
+    assert_eq!(world.errno(&user(2, &[]), S0, both), Some(Errno::Access));
 }
 
 #[test]

@@ -56,7 +56,7 @@ fn an_ended_session_is_not_heard_and_leaves_its_stripes_as_garbage() {
 fn a_mutation_sent_again_while_its_transaction_goes_on_waits_for_the_same_answer() {
     let mut world = World::new(8, 1);
     let remote = (0..50)
-        .map(|n| MutateOp::Mkdir { parent: InodeId::ROOT, name: format!("d{n}").into(), mode: 0o755 })
+        .map(|n| MutateOp::Mkdir { parent: InodeId::ROOT, name: format!("d{n}").into(), mode: 0o755.into() })
         .find_map(|op| {
             let mutation = world.mutation(SessionId(3), &Cred::ROOT, op);
             let reply = world.submit(ShardId(0), Input::Mutate(Box::new(mutation.clone())));

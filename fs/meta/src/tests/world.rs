@@ -104,6 +104,9 @@ impl World {
                 Effect::Reply { id, reply } => {
                     self.replies.insert(id, reply);
                 }
+                Effect::Opened { fs, session, ino } => {
+                    self.hosts[usize::from(to.0)].opens.opened(fs, session, ino);
+                }
                 Effect::Orphaned { fs, ino } => self.fly(to, Input::Reap { fs, ino }),
                 Effect::SessionEnded { session } => {
                     let host = &mut self.hosts[usize::from(to.0)];
@@ -249,7 +252,7 @@ impl World {
     }
 
     pub fn mkdir(&mut self, cred: &Cred, parent: InodeId, name: &str, mode: u16) -> InodeId {
-        let op = MutateOp::Mkdir { parent, name: Bytes::copy_from_slice(name.as_bytes()), mode };
+        let op = MutateOp::Mkdir { parent, name: Bytes::copy_from_slice(name.as_bytes()), mode: mode.into() };
         entry(&self.ok(cred, parent.shard(), op))
     }
 
@@ -309,5 +312,5 @@ pub fn entry(reply: &MetaReply) -> InodeId {
 
 pub fn make(parent: InodeId, name: &str, node: NewNode, mode: u16) -> MutateOp {
     let name = Bytes::copy_from_slice(name.as_bytes());
-    MutateOp::Create { parent, name, node, mode, exclusive: true, content: None }
+    MutateOp::Create { parent, name, node, mode: mode.into(), exclusive: true, open: false, content: None }
 }

@@ -4,7 +4,7 @@
 use forebay_types::{Attr, Errno, FileKind, FsId, InodeId, limits};
 use forebay_wire::meta::{MetaError, MetaReply, PeerAction, PeerStep, TxnId};
 
-use crate::access::{self, WRITE};
+use crate::access::{self, Inherited, WRITE};
 use crate::dir::{self, Birth};
 use crate::error::Fault;
 use crate::key;
@@ -47,11 +47,13 @@ pub(crate) fn answer(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Faul
 fn act(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Fault> {
     let (fs, txn) = (step.fs, step.txn);
     match &step.action {
-        PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class } => {
+        PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl } => {
             tx.local(*ino)?;
+            let (acl, default_acl) = (acl.clone(), default_acl.clone());
+            let inherited = Inherited { gid: *gid, mode: *mode, acl, default_acl };
             let kind = FileKind::Directory;
-            let birth = Birth { ino: *ino, kind, parent: *parent, mode: *mode, uid: *uid, gid: *gid, class: *class };
-            let mut inode = dir::born(tx, &birth);
+            let mut inode =
+                dir::born(tx, Birth { ino: *ino, kind, parent: *parent, uid: *uid, class: *class, inherited });
             dir::give_birth(tx, fs, &mut inode)?;
             Ok(MetaReply::Attr(inode.attr))
         }
@@ -135,17 +137,19 @@ fn need_directory(tx: &Tx<'_>, fs: FsId, ino: InodeId) -> Result<Inode, Fault> {
     Ok(inode)
 }
 
-/// One more name for a file.
+/// One more name for a file, or the first one of a file that was made without.
 pub(crate) fn add_link(tx: &mut Tx<'_>, fs: FsId, ino: InodeId) -> Result<Attr, Fault> {
     let mut inode = dir::need_inode(tx, fs, ino)?;
     if inode.is_dir() {
         return Err(Errno::NotPermitted.into());
     }
     match inode.attr.nlink {
-        0 => return Err(Errno::NoEntry.into()),
+        0 if !inode.linkable => return Err(Errno::NoEntry.into()),
+        0 => tx.delete(tx.keys.orphan(fs, ino)),
         limits::LINK_MAX.. => return Err(Errno::TooManyLinks.into()),
         _ => {}
     }
+    inode.linkable = false;
     inode.attr.nlink += 1;
     inode.attr.ctime = tx.now;
     tx.put_inode(fs, &mut inode);
@@ -173,14 +177,14 @@ fn revive(tx: &mut Tx<'_>, fs: FsId, txn: TxnId, ino: InodeId) -> Result<MetaRep
 }
 
 fn reserve(tx: &mut Tx<'_>, fs: FsId, txn: TxnId, action: &PeerAction) -> Result<MetaReply, Fault> {
-    let PeerAction::ReserveName { parent, name, ino, kind, no_replace, cred } = action else {
+    let PeerAction::ReserveName { parent, name, ino, kind, how, cred } = action else {
         return Err(Errno::Invalid.into());
     };
     if name::check(name)? != NameKind::Plain {
         return Err(Errno::Busy.into());
     }
     let to = Place { dir: *parent, name };
-    let found = check_arrival(tx, fs, cred, &Arrival { to, ino: *ino, kind: *kind, no_replace: *no_replace })?;
+    let found = check_arrival(tx, fs, cred, &Arrival { to, ino: *ino, kind: *kind, how: *how })?;
     dir::hold(tx, fs, *parent, name, txn);
     let owner = found.target.and(found.owner);
     Ok(MetaReply::Reserved { target: found.target.map(|t| (t.ino, t.kind)), owner })

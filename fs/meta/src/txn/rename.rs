@@ -4,14 +4,17 @@
 //! directory that changes its parent, keep others from moving directories (shard 0) and walk up from the new parent,
 //! which must not meet it; check the moved inode; mark a replaced directory dying, or check a replaced file. From here
 //! on nothing can be refused: insert the new name (which frees it), remove the old name here, tell a directory its new
-//! parent, drop what was replaced, let others move directories again. Before that point a refusal undoes what was done:
+//! parent, drop what was replaced, let others move directories again.
+//!
+//! An exchange does the same with what has the new name: it is checked like the moved inode, walked up for from the old
+//! parent, gets the old name in place of its removal, and its new parent. Before that point a refusal undoes what was done:
 //! release the new name, revive the replaced directory, let others move, free the source name.
 //!
 //! Steps go to this shard, too, the same way as to others.
 
 use bytes::Bytes;
 use forebay_types::{Cred, Errno, FileKind, FsId, InodeId, ShardId};
-use forebay_wire::meta::{MetaError, MetaReply, Mutation, PeerAction, TxnId};
+use forebay_wire::meta::{MetaError, MetaReply, Mutation, PeerAction, RenameHow, TxnId};
 use serde::{Deserialize, Serialize};
 
 use super::Next;
@@ -27,10 +30,12 @@ enum State {
     Reserve,
     MoveBegin,
     Walk(InodeId),
+    WalkBack(InodeId),
     CheckMoved,
     TakeTarget,
     Insert,
     SetParent,
+    SetTargetParent,
     DropTarget,
     MoveDone,
     UndoReserve,
@@ -46,7 +51,7 @@ pub(crate) struct Rename {
     new_name: Bytes,
     ino: InodeId,
     kind: FileKind,
-    no_replace: bool,
+    how: RenameHow,
     cred: Cred,
     /// Who must own the moved inode.
     owner: Option<u32>,
@@ -70,7 +75,7 @@ impl Rename {
         from: Place<'_>,
         to: Place<'_>,
         dentry: &Dentry,
-        no_replace: bool,
+        how: RenameHow,
         owner: Option<u32>,
     ) -> Self {
         Self {
@@ -80,7 +85,7 @@ impl Rename {
             new_name: to.name.clone(),
             ino: dentry.ino,
             kind: dentry.kind,
-            no_replace,
+            how,
             cred: m.cred.clone(),
             owner,
             target: None,
@@ -101,6 +106,12 @@ impl Rename {
         self.kind == FileKind::Directory && self.parent != self.new_parent
     }
 
+    /// Whether the target is a directory that gets another parent.
+    fn moves_target_dir(&self) -> bool {
+        let dir = self.target.is_some_and(|(_, kind)| kind == FileKind::Directory);
+        self.how == RenameHow::Exchange && dir && self.parent != self.new_parent
+    }
+
     /// The step of a state; none where it does not apply.
     fn ask(&self, state: State) -> Option<Ask> {
         let (parent, name) = (self.new_parent, self.new_name.clone());
@@ -108,20 +119,26 @@ impl Rename {
         let write = self.moves_dir().then(|| self.cred.clone());
         match state {
             State::Reserve => {
-                let (no_replace, cred) = (self.no_replace, self.cred.clone());
-                Some((parent.shard(), PeerAction::ReserveName { parent, name, ino, kind, no_replace, cred }))
+                let (how, cred) = (self.how, self.cred.clone());
+                Some((parent.shard(), PeerAction::ReserveName { parent, name, ino, kind, how, cred }))
             }
             State::MoveBegin => {
                 let action = PeerAction::MoveBegin { moved: ino, into: parent };
-                self.moves_dir().then_some((ShardId(0), action))
+                (self.moves_dir() || self.moves_target_dir()).then_some((ShardId(0), action))
             }
             State::Walk(at) => self.moves_dir().then_some((at.shard(), PeerAction::ParentOf { ino: at })),
+            State::WalkBack(at) => self.moves_target_dir().then_some((at.shard(), PeerAction::ParentOf { ino: at })),
             State::CheckMoved => (self.owner.is_some() || write.is_some())
                 .then(|| (ino.shard(), PeerAction::MayMove { ino, owner: self.owner, write })),
             State::TakeTarget => {
                 let (target, kind) = self.target?;
                 let owner = self.target_owner;
                 match kind {
+                    _ if self.how == RenameHow::Exchange => {
+                        let write = self.moves_target_dir().then(|| self.cred.clone());
+                        let asks = owner.is_some() || write.is_some();
+                        asks.then_some((target.shard(), PeerAction::MayMove { ino: target, owner, write }))
+                    }
                     FileKind::Directory => Some((target.shard(), PeerAction::KillDirectory { ino: target, owner })),
                     _ => owner
                         .is_some()
@@ -130,6 +147,11 @@ impl Rename {
             }
             State::Insert => Some((parent.shard(), PeerAction::InsertName { parent, name, ino, kind })),
             State::SetParent => self.moves_dir().then_some((ino.shard(), PeerAction::SetParent { ino, parent })),
+            State::SetTargetParent => {
+                let (ino, _) = self.target.filter(|_| self.moves_target_dir())?;
+                Some((ino.shard(), PeerAction::SetParent { ino, parent: self.parent }))
+            }
+            State::DropTarget if self.how == RenameHow::Exchange => None,
             State::DropTarget => self.target.map(|(ino, _)| (ino.shard(), PeerAction::DropLink { ino, owner: None })),
             State::MoveDone | State::UndoMove => {
                 self.moving.then_some((ShardId(0), PeerAction::MoveDone { moved: ino }))
@@ -171,29 +193,39 @@ impl Rename {
             }
             State::MoveBegin => {
                 self.moving = true;
-                self.go(&[State::Walk(self.new_parent)])
-            }
-            State::Walk(at) => {
-                let MetaReply::Entry { ino: above, .. } = reply else { return self.odd(tx, fs, id) };
-                if *above == self.ino {
+                if self.moves_target_dir() && self.target.is_some_and(|(target, _)| target == self.parent) {
                     return self.give_up(tx, fs, MetaReply::Error(Errno::Invalid.into()));
                 }
-                if *above == at {
-                    self.go(&[State::CheckMoved, State::TakeTarget, State::Insert])
-                } else {
-                    self.go(&[State::Walk(*above)])
+                self.go(&[State::Walk(self.new_parent), State::WalkBack(self.parent)])
+            }
+            State::Walk(at) | State::WalkBack(at) => {
+                let MetaReply::Entry { ino: above, .. } = reply else { return self.odd(tx, fs, id) };
+                let back = matches!(self.state, State::WalkBack(_));
+                let moved = if back { self.target.map(|(target, _)| target) } else { Some(self.ino) };
+                if moved == Some(*above) {
+                    return self.give_up(tx, fs, MetaReply::Error(Errno::Invalid.into()));
+                }
+                match (*above == at, back) {
+                    (false, false) => self.go(&[State::Walk(*above)]),
+                    (false, true) => self.go(&[State::WalkBack(*above)]),
+                    (true, false) => {
+                        self.go(&[State::WalkBack(self.parent), State::CheckMoved, State::TakeTarget, State::Insert])
+                    }
+                    (true, true) => self.go(&[State::CheckMoved, State::TakeTarget, State::Insert]),
                 }
             }
             State::CheckMoved => self.go(&[State::TakeTarget, State::Insert]),
             State::TakeTarget => {
-                self.killed = self.target.is_some_and(|(_, kind)| kind == FileKind::Directory);
+                let dir = self.target.is_some_and(|(_, kind)| kind == FileKind::Directory);
+                self.killed = dir && self.how != RenameHow::Exchange;
                 self.go(&[State::Insert])
             }
             State::Insert => {
                 self.leave(tx, fs)?;
-                self.go(&[State::SetParent, State::DropTarget, State::MoveDone])
+                self.go(&[State::SetParent, State::SetTargetParent, State::DropTarget, State::MoveDone])
             }
-            State::SetParent => self.go(&[State::DropTarget, State::MoveDone]),
+            State::SetParent => self.go(&[State::SetTargetParent, State::DropTarget, State::MoveDone]),
+            State::SetTargetParent => self.go(&[State::DropTarget, State::MoveDone]),
             State::DropTarget => self.go(&[State::MoveDone]),
             State::UndoReserve => self.go(&[State::UndoTarget, State::UndoMove]),
             State::UndoTarget => self.go(&[State::UndoMove]),
@@ -203,7 +235,15 @@ impl Rename {
     }
 
     fn can_be_refused(&self) -> bool {
-        matches!(self.state, State::Reserve | State::MoveBegin | State::Walk(_) | State::CheckMoved | State::TakeTarget)
+        matches!(
+            self.state,
+            State::Reserve
+                | State::MoveBegin
+                | State::Walk(_)
+                | State::WalkBack(_)
+                | State::CheckMoved
+                | State::TakeTarget
+        )
     }
 
     /// An answer that does not fit the step: as good as a refusal.
@@ -221,19 +261,25 @@ impl Rename {
     }
 
     fn finish(&mut self, tx: &mut Tx<'_>, fs: FsId) -> Next {
-        let after_insert = matches!(self.state, State::Insert | State::SetParent | State::DropTarget | State::MoveDone);
+        let after_insert = matches!(
+            self.state,
+            State::Insert | State::SetParent | State::SetTargetParent | State::DropTarget | State::MoveDone
+        );
         if !after_insert {
             dir::release(tx, fs, self.parent, &self.name);
         }
         Next::Finish(self.outcome.clone())
     }
 
-    /// The old name goes.
+    /// The old name goes, or to what had the new one.
     fn leave(&self, tx: &mut Tx<'_>, fs: FsId) -> Result<(), Fault> {
         dir::release(tx, fs, self.parent, &self.name);
         let mut parent = dir::need_inode(tx, fs, self.parent)?;
         let dentry = dir::find_held(tx, fs, self.parent, &self.name)?.ok_or(Errno::NoEntry)?;
         dir::remove(tx, fs, &mut parent, &self.name, &dentry);
+        if let (RenameHow::Exchange, Some((target, kind))) = (self.how, self.target) {
+            dir::insert(tx, fs, &mut parent, &self.name, target, kind);
+        }
         if self.ino.shard() == tx.me
             && let Some(mut moved) = tx.inode(fs, self.ino)?
         {

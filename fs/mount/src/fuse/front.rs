@@ -189,7 +189,7 @@ impl fuser::Filesystem for Front {
     ) {
         let (caller, mode) = (caller(request), mode.map(convert::permissions));
         let (atime, mtime) = (atime.map(convert::set_time), mtime.map(convert::set_time));
-        let set = SetAttr { mode, uid, gid, size, atime, mtime, class: None };
+        let set = SetAttr { mode, uid, gid, size, atime, mtime, ..SetAttr::default() };
         let work = move |ops: Arc<Ops>, ino| async move { ops.set(caller, ino, set, fh.is_some()).await };
         self.serve("setattr", ino, reply, work, attributes);
     }

@@ -1,7 +1,7 @@
 //! Names: making, finding, moving and removing them. What is here is only what a single call of the client does not say.
 
 use forebay_types::{Attr, Errno, InodeId};
-use forebay_wire::meta::NewNode;
+use forebay_wire::meta::{NewNode, RenameHow};
 use fuser::RenameFlags;
 
 use crate::fuse::convert::OpenMode;
@@ -41,7 +41,8 @@ impl Ops {
             return Err(Errno::Invalid.into());
         }
         let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
-        self.fs.rename(&self.cred(caller), from, to, no_replace).await
+        let how = if no_replace { RenameHow::NoReplace } else { RenameHow::Replace };
+        self.fs.rename(&self.cred(caller), from, to, how).await
     }
 
     /// Makes what is neither file (by `open`) nor directory.

@@ -93,8 +93,8 @@ impl Writer {
             return Ok(());
         }
         self.kv.write(batch, Durability::Flushed).map_err(|error| error.to_string())?;
-        for (id, served, opens, pending) in prepared {
-            self.apply(id, &served, &opens, pending)?;
+        for (id, served, mut opens, pending) in prepared {
+            self.apply(id, &served, &mut opens, pending)?;
         }
         Ok(())
     }
@@ -114,7 +114,13 @@ impl Writer {
         pending
     }
 
-    fn apply(&mut self, id: ShardId, served: &Served, opens: &OpenTable, pending: Vec<Pending>) -> Result<(), String> {
+    fn apply(
+        &mut self,
+        id: ShardId,
+        served: &Served,
+        opens: &mut OpenTable,
+        pending: Vec<Pending>,
+    ) -> Result<(), String> {
         let mut shard = served.shard.write().unwrap_or_else(PoisonError::into_inner);
         for Pending { entry, reply } in pending {
             let index = shard.applied() + 1;
@@ -137,13 +143,14 @@ impl Writer {
 }
 
 impl Writer {
-    fn perform(&mut self, id: ShardId, opens: &OpenTable, effect: Effect) {
+    fn perform(&mut self, id: ShardId, opens: &mut OpenTable, effect: Effect) {
         match effect {
             Effect::Send { to, step } => self.outbox.send(id, to, step),
             Effect::Reply { id: op, reply } => {
                 let waiting = self.waiting.remove(&(id, op)).unwrap_or_default();
                 waiting.into_iter().for_each(|waiter| answer(Some(waiter), reply.clone()));
             }
+            Effect::Opened { fs, session, ino } => opens.opened(fs, session, ino),
             // Otherwise it goes when its last open ends.
             Effect::Orphaned { fs, ino } if !opens.is_open(fs, ino) => {
                 self.outbox.submit(Work { shard: id, input: Input::Reap { fs, ino }, reply: None });
