@@ -184,6 +184,17 @@ impl Cluster {
         Ok(())
     }
 
+    /// Mounts the filesystem once more on a node that has it, as another client would; where that is.
+    pub fn mount_again(&self, node: &Node) -> Result<String, LabError> {
+        let second = format!("{MOUNT}-again");
+        let source = format!("{}/{}", self.addresses().join(","), self.settings.filesystem);
+        let log = format!("{}/{}-forebay-client-again.log", crate::paths::LOG, node.name());
+        let options = format!("key={KEY},log={log},node_socket=none,name={}-again", node.name());
+        let script = format!("mkdir -p {second} && exec mount -t forebay {source} {second} -o {options}");
+        node.command("/bin/bash").args(["-euc", &script]).deadline(ASK).run()?;
+        Ok(second)
+    }
+
     /// Unmounts it, which writes back everything.
     pub fn unmount(&self, node: &Node) -> Result<(), LabError> {
         node.command("umount").arg(MOUNT).deadline(ASK).run()?;

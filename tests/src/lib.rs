@@ -21,6 +21,7 @@ pub mod mounted;
 pub mod node;
 pub mod ns;
 pub mod paths;
+pub mod posix;
 pub mod process;
 pub mod site;
 pub mod slurm;
