@@ -7,7 +7,7 @@ export CARGO_TARGET_DIR="${CARGO_TARGET_DIR:-${XDG_CACHE_HOME:-${HOME:-/root}/.c
 export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 
 PACKAGES=(
-    build-essential pkg-config clang libclang-dev libslurm-dev        # to build
+    build-essential pkg-config protobuf-compiler clang libclang-dev libslurm-dev        # to build
     slurmctld slurmd slurm-client munge fuse3 iproute2                # to run Slurm and mounts in namespaces
     git python3 sqlite3 fio attr  acl lua5.3                           # what the tests run on a mount
 )

@@ -1,6 +1,6 @@
 //! A Forebay storage cluster in a lab: one `forebayd` on each storage host, formed and used through the command line.
 //!
-//! The hosts are the lab's nodes `s1`, `s2`, …; the first [`ClusterSettings::metadata_hosts`] of them carry metadata shards.
+//! The hosts are the lab's nodes `s1`, `s2`, ….
 //! A node that uses the cluster is *equipped*: it gets the cluster's key and the folder for sockets. Everything else that a
 //! site would do is done here the way a site does it: by `forebay` and `mount`.
 
@@ -39,8 +39,6 @@ pub struct ClusterSettings {
     pub code: String,
     /// Metadata shards.
     pub shards: u16,
-    /// Hosts that carry them, from the first.
-    pub metadata_hosts: u16,
     /// Size of each host's one drive, in MiB.
     pub drive_mib: u64,
     /// Filter of the daemons' logs.
@@ -53,7 +51,6 @@ impl Default for ClusterSettings {
             filesystem: "demo".to_owned(),
             code: "4+2".to_owned(),
             shards: 8,
-            metadata_hosts: 4,
             drive_mib: 2048,
             log: "info".to_owned(),
         }
@@ -101,8 +98,7 @@ impl Cluster {
         let settings = &self.settings;
         let create = own_program(&self.hosts[0], "forebay")?
             .args(["--key", KEY, "cluster", "create", "--name", "lab", "--ec", &settings.code, "--shards"])
-            .arg(settings.shards.to_string())
-            .args(["--metadata-hosts", &settings.metadata_hosts.to_string()]);
+            .arg(settings.shards.to_string());
         create.args(self.addresses()).deadline(ASK).run()?;
         self.forebay(&self.hosts[0])?.args(["fs", "create", &settings.filesystem]).deadline(ASK).run()?;
         Ok(())

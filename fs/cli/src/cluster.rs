@@ -35,9 +35,6 @@ pub enum Command {
         /// Metadata shards; they can never become more.
         #[arg(long, default_value_t = 64)]
         shards: u16,
-        /// Hosts that get metadata shards, the first ones named [default: all].
-        #[arg(long, value_name = "N")]
-        metadata_hosts: Option<u16>,
         /// Addresses of the hosts, HOST:PORT.
         #[arg(required = true, value_name = "HOST:PORT")]
         members: Vec<String>,
@@ -52,26 +49,33 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
             output.print(&json!({ "key_file": file }), text);
             Ok(())
         }
-        Command::Create { name, ec, shards, metadata_hosts, members } => {
+        Command::Create { name, ec, shards, members } => {
             let cluster = cluster_of(connection, &members)?;
-            let map = create(&cluster, name, ec, shards, metadata_hosts, members).await?;
+            let map = create(&cluster, name, ec, shards, members).await?;
             let value = json!({
                 "cluster": map.cluster.to_string(), "name": map.name, "geometry": map.geometry.to_string(),
                 "hosts": map.hosts.len(), "drives": map.drives.len(), "shards": map.shards.len(),
+                "replicas": replicas(&map),
             });
             output.print(&value, || {
                 format!(
-                    "cluster '{}' made: {} hosts, {} drives, {} metadata shards, {}",
+                    "cluster '{}' made: {} hosts, {} drives, {} metadata shards on {} hosts each, {}",
                     map.name,
                     map.hosts.len(),
                     map.drives.len(),
                     map.shards.len(),
+                    replicas(&map),
                     map.geometry
                 )
             });
             Ok(())
         }
     }
+}
+
+/// Replicas of each metadata shard.
+fn replicas(map: &ClusterMap) -> usize {
+    map.shards.iter().map(|shard| shard.replicas.len()).min().unwrap_or(0)
 }
 
 fn cluster_of(connection: &Connection, members: &[String]) -> anyhow::Result<Cluster> {
@@ -93,7 +97,6 @@ pub async fn create(
     name: String,
     geometry: Geometry,
     shards: u16,
-    metadata_hosts: Option<u16>,
     members: Vec<String>,
 ) -> anyhow::Result<ClusterMap> {
     let mut identities = Vec::new();
@@ -109,14 +112,13 @@ pub async fn create(
             let mut uuid = [0; 16];
             getrandom::fill(&mut uuid)
                 .map_err(|e| anyhow::anyhow!("the operating system gives no random numbers: {e}"))?;
-            let metadata_hosts = metadata_hosts.unwrap_or(members.len() as u16);
             let hosts = members.iter().zip(identities).map(|(address, identity)| FormingHost {
                 name: identity.name,
                 address: address.clone(),
                 drives: identity.drives,
             });
             let hosts = hosts.collect();
-            forebay_cluster::form(&Formation { name, cluster: Uuid(uuid), geometry, shards, metadata_hosts, hosts })?
+            forebay_cluster::form(&Formation { name, cluster: Uuid(uuid), geometry, shards, hosts })?
         }
     };
     for host in &map.hosts {

@@ -45,7 +45,7 @@ pub async fn run(arguments: Arguments, output: &Output) -> anyhow::Result<()> {
     let cluster = Cluster::new(addresses.clone(), key, Role::Client, "forebay dev", options);
     if cluster.refresh().await.is_err() {
         let geometry = Geometry { data: 4, parity: 2 };
-        crate::cluster::create(&cluster, FS.into(), geometry, 8, None, addresses.clone()).await?;
+        crate::cluster::create(&cluster, FS.into(), geometry, 8, addresses.clone()).await?;
         crate::fs::create(&cluster, FS.into(), output).await?;
     }
     let source = MountSource::parse(&format!("{}/{FS}", addresses.join(",")))?;

@@ -1,7 +1,8 @@
 //! `forebay status`.
 
-use forebay_wire::cluster::{ClusterReply, ClusterRequest, ClusterStatus};
-use forebay_wire::map::{DriveState, HostState};
+use forebay_types::{HostId, ShardId};
+use forebay_wire::cluster::{ClusterReply, ClusterRequest, ClusterStatus, ReplicaStatus};
+use forebay_wire::map::{ClusterMap, DriveState, HostState};
 use serde_json::{Value, json};
 
 use crate::connect::Connection;
@@ -22,7 +23,8 @@ fn as_json(status: &ClusterStatus) -> Value {
         "cluster": map.name, "id": map.cluster.to_string(), "epoch": map.epoch.0, "geometry": map.geometry.to_string(),
         "hosts": map.hosts.iter().map(|host| json!({
             "id": host.id.0, "name": host.name, "address": host.address, "up": host.state == HostState::Up,
-            "shards": map.shards.iter().filter(|shard| shard.host == host.id).count(),
+            "replicas": replicas(status, host.id).count(),
+            "leads": replicas(status, host.id).filter(|replica| replica.leads).count(),
         })).collect::<Vec<_>>(),
         "drives": map.drives.iter().map(|drive| {
             let stats = status.drives.iter().find(|stats| stats.drive == drive.id);
@@ -35,6 +37,16 @@ fn as_json(status: &ClusterStatus) -> Value {
                 "failure": stats.map(|s| s.failure.clone()),
             })
         }).collect::<Vec<_>>(),
+        "shards": map.shards.iter().map(|shard| {
+            let leader = leader(status, shard.id);
+            json!({
+                "id": shard.id.0, "replicas": shard.replicas.iter().map(|host| host.0).collect::<Vec<_>>(),
+                "leader": leader.map(|(host, _)| host.0), "term": leader.map(|(_, replica)| replica.term),
+                "applied": leader.map(|(_, replica)| replica.applied),
+                "voters": leader.map(|(_, replica)| replica.voters.iter().map(|host| host.0).collect::<Vec<_>>()),
+                "learners": leader.map(|(_, replica)| replica.learners.iter().map(|host| host.0).collect::<Vec<_>>()),
+            })
+        }).collect::<Vec<_>>(),
         "filesystems": map.filesystems.iter().map(|fs| json!({ "id": fs.id.0, "name": fs.name })).collect::<Vec<_>>(),
         "tiers": map.tiers.iter().map(|tier| json!({
             "id": tier.id.0, "fs": tier.fs.0, "name": tier.name, "url": tier.url,
@@ -44,6 +56,22 @@ fn as_json(status: &ClusterStatus) -> Value {
             "id": id.0, "client": client, "fs": fs, "renewed_ms_ago": age_ms,
         })).collect::<Vec<_>>(),
     })
+}
+
+/// What a host last said of its replicas.
+fn replicas(status: &ClusterStatus, host: HostId) -> impl Iterator<Item = &ReplicaStatus> {
+    status.replicas.iter().filter(move |(id, _)| *id == host).flat_map(|(_, replicas)| replicas)
+}
+
+/// The host that leads a shard, with its replica: of those that say so, the one of the latest term.
+fn leader(status: &ClusterStatus, shard: ShardId) -> Option<(HostId, &ReplicaStatus)> {
+    let all = status.replicas.iter().flat_map(|(host, replicas)| replicas.iter().map(|replica| (*host, replica)));
+    all.filter(|(_, replica)| replica.shard == shard && replica.leads).max_by_key(|(_, replica)| replica.term)
+}
+
+/// Hosts that may die before some shard has no majority left.
+fn spare_hosts(map: &ClusterMap) -> usize {
+    map.shards.iter().map(|shard| shard.replicas.len().saturating_sub(1) / 2).min().unwrap_or(0)
 }
 
 fn as_text(status: &ClusterStatus, verbose: bool) -> String {
@@ -58,7 +86,17 @@ fn as_text(status: &ClusterStatus, verbose: bool) -> String {
         format!("cluster {}  epoch {}  erasure code {}", map.name, map.epoch.0, map.geometry),
         format!("hosts   {} up of {}", map.hosts.len() - down.len(), map.hosts.len()),
         format!("drives  {}, {} free of {} (parity included)", map.drives.len(), bytes(free), bytes(total)),
+        format!(
+            "shards  {} on {} hosts each: any {} may die",
+            map.shards.len(),
+            map.shards.iter().map(|shard| shard.replicas.len()).min().unwrap_or(0),
+            spare_hosts(map)
+        ),
     ];
+    let leaderless = map.shards.iter().filter(|shard| leader(status, shard.id).is_none()).count();
+    if leaderless > 0 {
+        lines.push(format!("ELECTING {leaderless} shards have no leader at present (see -v)"));
+    }
     if !down.is_empty() {
         lines.push(format!("DOWN    {}: their data is served from parity", down.join(", ")));
         let writing = map.groups.iter().find(|group| group.writable).map(|group| group.geometry);
@@ -93,10 +131,28 @@ fn as_text(status: &ClusterStatus, verbose: bool) -> String {
 fn details(status: &ClusterStatus) -> String {
     let map = &status.map;
     let row = |cells: &[&str]| cells.iter().map(|cell| (*cell).to_string()).collect::<Vec<_>>();
-    let mut hosts = vec![row(&["HOST", "ADDRESS", "STATE", "SHARDS"])];
+    let mut hosts = vec![row(&["HOST", "ADDRESS", "STATE", "REPLICAS", "LEADS"])];
     for host in &map.hosts {
-        let shards = map.shards.iter().filter(|shard| shard.host == host.id).count();
-        hosts.push(vec![host.name.clone(), host.address.clone(), format!("{:?}", host.state), shards.to_string()]);
+        let count = replicas(status, host.id).count();
+        let leads = replicas(status, host.id).filter(|replica| replica.leads).count();
+        let state = format!("{:?}", host.state);
+        hosts.push(vec![host.name.clone(), host.address.clone(), state, count.to_string(), leads.to_string()]);
+    }
+    let name = |id: HostId| map.host(id).map_or_else(|| id.to_string(), |host| host.name.clone());
+    let names = |ids: &[HostId]| ids.iter().map(|id| name(*id)).collect::<Vec<_>>().join(",");
+    let mut shards = vec![row(&["SHARD", "LEADER", "TERM", "APPLIED", "VOTERS", "CATCHING UP"])];
+    for shard in &map.shards {
+        shards.push(match leader(status, shard.id) {
+            Some((host, replica)) => vec![
+                shard.id.to_string(),
+                name(host),
+                replica.term.to_string(),
+                replica.applied.to_string(),
+                names(&replica.voters),
+                names(&replica.learners),
+            ],
+            None => vec![shard.id.to_string(), "none".into(), "".into(), "".into(), names(&shard.replicas), "".into()],
+        });
     }
     let mut drives = vec![row(&["DRIVE", "HOST", "STATE", "LIVE", "FREE", "CHUNKS", "CORRUPT", "FAILURE"])];
     for drive in &map.drives {
@@ -116,5 +172,5 @@ fn details(status: &ClusterStatus) -> String {
             format!("{:.1} s ago", *age_ms as f64 / 1000.0),
         ]);
     }
-    format!("\n{}\n\n{}\n\n{}", table(&hosts), table(&drives), table(&sessions))
+    format!("\n{}\n\n{}\n\n{}\n\n{}", table(&hosts), table(&shards), table(&drives), table(&sessions))
 }

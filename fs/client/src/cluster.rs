@@ -16,6 +16,9 @@ use crate::ClientError;
 const LANES: usize = 3;
 /// Longest wait for one answer before the call is tried again or elsewhere.
 pub(crate) const CALL_TIMEOUT: Duration = Duration::from_secs(5);
+/// Longest wait for one answer of a shard's leader before another replica is asked who leads: less than it takes to
+/// notice, by an election, that the leader is gone.
+pub(crate) const SHARD_TIMEOUT: Duration = Duration::from_millis(1_500);
 /// Pause before a call that met a passing fault is tried again: first and longest.
 const RETRY_FIRST: Duration = Duration::from_millis(10);
 const RETRY_LONGEST: Duration = Duration::from_millis(250);
@@ -46,6 +49,7 @@ struct Shared {
     seeds: Vec<String>,
     map: RwLock<Option<Arc<ClusterMap>>>,
     peers: Mutex<HashMap<String, Peer>>,
+    leaders: Mutex<HashMap<ShardId, HostId>>,
     options: ClientOptions,
 }
 
@@ -83,7 +87,8 @@ impl Cluster {
     #[must_use]
     pub fn new(seeds: Vec<String>, key: ClusterKey, role: Role, name: &str, options: ClientOptions) -> Self {
         let connector = Connector::new(key, role, name);
-        let shared = Shared { connector, seeds, map: RwLock::new(None), peers: Mutex::new(HashMap::new()), options };
+        let (map, peers, leaders) = (RwLock::new(None), Mutex::default(), Mutex::default());
+        let shared = Shared { connector, seeds, map, peers, leaders, options };
         Self { shared: Arc::new(shared) }
     }
 
@@ -98,6 +103,10 @@ impl Cluster {
     pub fn peer(&self, address: &str) -> Peer {
         let mut peers = self.shared.peers.lock().unwrap_or_else(PoisonError::into_inner);
         peers.entry(address.to_string()).or_insert_with(|| self.shared.connector.peer(address, LANES)).clone()
+    }
+
+    pub(crate) fn leaders(&self) -> std::sync::MutexGuard<'_, HashMap<ShardId, HostId>> {
+        self.shared.leaders.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     /// The map known so far, fetched from any host the first time.
@@ -165,7 +174,7 @@ impl Cluster {
     /// Addresses to ask, the cluster group's host first, hosts that are down last.
     fn addresses(&self, map: Option<&ClusterMap>) -> Vec<String> {
         let Some(map) = map else { return self.shared.seeds.clone() };
-        let group = map.shard_host(ShardId(0)).map(|host| host.id);
+        let group = self.leader(map, ShardId(0)).map(|host| host.id);
         let mut hosts: Vec<_> = map.hosts.iter().collect();
         hosts.sort_by_key(|host| (Some(host.id) != group, host.state == HostState::Down));
         let mut addresses: Vec<String> = hosts.into_iter().map(|host| host.address.clone()).collect();
@@ -189,15 +198,20 @@ impl Cluster {
         let mut attempts = Attempts::new(timeout);
         loop {
             let map = self.map().await?;
-            let host = map.shard_host(ShardId(0)).ok_or(ClientError::UnexpectedReply { what: "the map" })?;
-            match call_cluster(&self.peer(&host.address), request, attempts.call_timeout()).await {
-                Ok(ClusterReply::Error(error @ ClusterError::NotHere { .. })) => {
+            let host = self.leader(&map, ShardId(0)).ok_or(ClientError::UnexpectedReply { what: "the map" })?;
+            let timeout = attempts.call_timeout().min(SHARD_TIMEOUT);
+            match call_cluster(&self.peer(&host.address), request, timeout).await {
+                Ok(ClusterReply::Error(error @ ClusterError::NotHere { leader })) => {
+                    self.not_leader(&map, ShardId(0), host.id, leader);
                     attempts.pause(&error).await?;
-                    self.refresh().await?;
                 }
                 Ok(ClusterReply::Error(error)) => return Err(error.into()),
                 Ok(reply) => return Ok(reply),
-                Err(error) if error.is_transient() => attempts.pause(&error).await?,
+                Err(error) if error.is_transient() => {
+                    self.not_leader(&map, ShardId(0), host.id, None);
+                    attempts.pause(&error).await?;
+                    let _ = self.refresh().await;
+                }
                 Err(error) => return Err(error.into()),
             }
         }

@@ -25,18 +25,22 @@ pub struct Filesystem {
     background: Arc<Background>,
 }
 
-/// The task that writes back what is old. It has a handle of its own, so dropping handles does not end it:
-/// [`Filesystem::unmount`] and [`Filesystem::abandon`] do.
+/// How often new leaders of shards are told what is open: several times within the time they wait for that.
+const KEEP_OPENS: Duration = Duration::from_secs(10);
+
+/// The tasks that write back what is old, and keep what is open. They have handles of their own, so dropping handles
+/// does not end them: [`Filesystem::unmount`] and [`Filesystem::abandon`] do.
 struct Background {
-    task: std::sync::Mutex<Option<tokio::task::JoinHandle<()>>>,
+    tasks: std::sync::Mutex<tokio::task::JoinSet<()>>,
 }
 
 impl Background {
     fn stop(&self) {
-        let mut task = self.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        if let Some(task) = task.take() {
-            task.abort();
-        }
+        self.lock().abort_all();
+    }
+
+    fn lock(&self) -> std::sync::MutexGuard<'_, tokio::task::JoinSet<()>> {
+        self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
     }
 }
 
@@ -45,17 +49,17 @@ impl Filesystem {
     pub async fn mount(cluster: &Cluster, name: &str, client: &str) -> Result<Self, ClientError> {
         let id = Self::find(cluster, name).await?;
         let session = Arc::new(Session::open(cluster, client, name).await?);
-        let background = Arc::new(Background { task: std::sync::Mutex::new(None) });
+        let background = Arc::new(Background { tasks: std::sync::Mutex::default() });
         let this = Self {
-            shards: Shards { cluster: cluster.clone(), session, fs: id },
+            shards: Shards { cluster: cluster.clone(), session, fs: id, opens: Arc::default() },
             stripes: Stripes::new(cluster.clone()),
             pool: Arc::default(),
             files: Arc::default(),
             name: name.into(),
             background,
         };
-        let task = tokio::spawn(this.clone().write_back_old());
-        *this.background.task.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(task);
+        this.background.lock().spawn(this.clone().write_back_old());
+        this.background.lock().spawn(keep_opens(this.shards.clone()));
         Ok(this)
     }
 
@@ -123,5 +127,14 @@ impl Filesystem {
     pub async fn abandon(&self) {
         self.background.stop();
         self.shards.session.close(Duration::from_secs(5)).await;
+    }
+}
+
+async fn keep_opens(shards: Shards) {
+    let mut timer = tokio::time::interval(KEEP_OPENS);
+    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+    loop {
+        timer.tick().await;
+        shards.keep_opens().await;
     }
 }

@@ -130,10 +130,11 @@ impl Filesystem {
     ) -> Result<NewEntry, ClientError> {
         let (name, node) = (Bytes::copy_from_slice(name), NewNode::File);
         let op = MutateOp::Create { parent, name, node, mode, exclusive, open: true, content: None };
+        let known = self.shards.opens.introductions(parent.shard());
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
         let entry = self.entry(reply).await?;
         if entry.created {
-            self.opened(entry.attr.ino);
+            self.made_open(entry.attr.ino, known).await?;
         }
         Ok(entry)
     }
@@ -148,10 +149,23 @@ impl Filesystem {
         linkable: bool,
     ) -> Result<Attr, ClientError> {
         let op = MutateOp::Tmpfile { parent, mode, linkable };
+        let known = self.shards.opens.introductions(parent.shard());
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
         let entry = self.entry(reply).await?;
-        self.opened(entry.attr.ino);
+        self.made_open(entry.attr.ino, known).await?;
         Ok(entry.attr)
+    }
+
+    /// A file was made open. `known`: how often the session had introduced itself to the shard's leaders before.
+    async fn made_open(&self, ino: InodeId, known: u64) -> Result<(), ClientError> {
+        self.shards.opens.add(ino, true);
+        self.opened(ino);
+        if self.shards.opens.introductions(ino.shard()) != known {
+            // A new leader was told what is open while this file was being made, and may not have heard of it.
+            let op = ReadOp::Open { ino, read: false, write: false };
+            expect_done(self.shards.read(ino.shard(), &Cred::ROOT, op).await?)?;
+        }
+        Ok(())
     }
 
     fn opened(&self, ino: InodeId) {
@@ -286,7 +300,17 @@ impl Filesystem {
 
     /// Opens a file: checks permission, and keeps it from vanishing while it is open.
     pub async fn open(&self, cred: &Cred, ino: InodeId, read: bool, write: bool) -> Result<(), ClientError> {
-        expect_done(self.shards.read(ino.shard(), cred, ReadOp::Open { ino, read, write }).await?)?;
+        let opens = &self.shards.opens;
+        let _turn = opens.turn(ino).await;
+        opens.add(ino, write);
+        let reply = self.shards.read(ino.shard(), cred, ReadOp::Open { ino, read, write }).await.and_then(expect_done);
+        if let Err(error) = reply {
+            if opens.remove(ino) {
+                // It may have been carried out all the same, or been on the list for a new leader.
+                let _ = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Close { ino }).await;
+            }
+            return Err(error);
+        }
         self.opened(ino);
         Ok(())
     }
@@ -324,6 +348,10 @@ impl Filesystem {
             state.opens = state.opens.saturating_sub(1);
         }
         self.files.forget(ino);
+        let _turn = self.shards.opens.turn(ino).await;
+        if !self.shards.opens.remove(ino) {
+            return flushed;
+        }
         let closed = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Close { ino }).await;
         flushed.and(closed.and_then(expect_done))
     }

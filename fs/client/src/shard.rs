@@ -1,12 +1,14 @@
-//! Calls to metadata shards: found by the map, tried again until they are answered or the deadline passes.
+//! Calls to metadata shards: sent to the leader, tried again until they are answered or the deadline passes.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use forebay_net::call_meta;
-use forebay_types::{Cred, FsId, ShardId};
+use forebay_types::{Cred, Epoch, Errno, FsId, ShardId};
 use forebay_wire::meta::{MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp};
 
-use crate::cluster::Attempts;
+use crate::cluster::{Attempts, SHARD_TIMEOUT};
+use crate::opens::Opens;
 use crate::session::Session;
 use crate::{ClientError, Cluster};
 
@@ -16,6 +18,7 @@ pub(crate) struct Shards {
     pub cluster: Cluster,
     pub session: Arc<Session>,
     pub fs: FsId,
+    pub opens: Arc<Opens>,
 }
 
 impl Shards {
@@ -40,38 +43,69 @@ impl Shards {
 
     async fn call(&self, shard: ShardId, call: MetaCall) -> Result<MetaReply, ClientError> {
         let mut attempts = Attempts::new(self.cluster.options().timeout);
-        let mut request = MetaRequest { shard, epoch: forebay_types::Epoch(0), call };
+        let mut request = MetaRequest { shard, epoch: Epoch(0), call };
         loop {
             let map = self.cluster.map().await?;
             request.epoch = map.epoch;
-            let Some(host) = map.shard_host(shard) else {
-                return Err(ClientError::Posix(forebay_types::Errno::Stale));
+            let Some(host) = self.cluster.leader(&map, shard) else {
+                return Err(ClientError::Posix(Errno::Stale));
             };
-            let reply = call_meta(&self.cluster.peer(&host.address), &request, attempts.call_timeout()).await;
-            let (reason, stale) = match reply {
-                Ok(MetaReply::Error(MetaError::Posix(errno))) => return Err(errno.into()),
-                Ok(MetaReply::Error(MetaError::SessionEnded(_))) => {
+            let timeout = attempts.call_timeout().min(SHARD_TIMEOUT);
+            let reply = call_meta(&self.cluster.peer(&host.address), &request, timeout).await;
+            let error = match reply {
+                Ok(MetaReply::Error(error)) => error,
+                Ok(reply) => return Ok(reply),
+                Err(error) if error.is_transient() => {
+                    self.cluster.not_leader(&map, shard, host.id, None);
+                    attempts.pause(&error).await?;
+                    // The map may say more by now; that nobody answers this question shows soon enough.
+                    let _ = self.cluster.refresh().await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            match error {
+                MetaError::Posix(errno) => return Err(errno.into()),
+                MetaError::SessionEnded(_) => {
                     self.session.mark_ended();
                     return Err(ClientError::SessionEnded);
                 }
-                Ok(MetaReply::Error(MetaError::Storage { reason })) => {
-                    return Err(ClientError::MetadataStore { reason });
-                }
-                Ok(MetaReply::Error(error @ MetaError::Busy)) => (error.to_string(), false),
-                Ok(MetaReply::Error(error @ MetaError::NotDurable { .. })) => {
+                MetaError::Storage { reason } => return Err(ClientError::MetadataStore { reason }),
+                MetaError::NotDurable { .. } => {
                     tracing::error!(%error, "commit refused");
-                    return Err(ClientError::Posix(forebay_types::Errno::Io));
+                    return Err(ClientError::Posix(Errno::Io));
                 }
-                Ok(MetaReply::Error(error)) => (error.to_string(), true),
-                Ok(reply) => return Ok(reply),
-                Err(error) if error.is_transient() => (error.to_string(), true),
-                Err(error) => return Err(error.into()),
-            };
-            attempts.pause(&reason).await?;
-            if stale {
-                // The map may name another host by now; that nobody answers this question shows soon enough.
-                let _ = self.cluster.refresh().await;
+                MetaError::NotIntroduced { .. } => self.introduce(shard, &host.address, timeout).await,
+                MetaError::NotServed { leader, .. } => {
+                    self.cluster.not_leader(&map, shard, host.id, leader);
+                    attempts.pause(&error).await?;
+                    if leader.is_none() {
+                        let _ = self.cluster.refresh().await;
+                    }
+                }
+                MetaError::NoPlacement => {
+                    attempts.pause(&error).await?;
+                    let _ = self.cluster.refresh().await;
+                }
+                MetaError::Busy => attempts.pause(&error).await?,
             }
+        }
+    }
+
+    /// Tells a new leader what the session has open. Where that fails, the call that needs it is refused again.
+    async fn introduce(&self, shard: ShardId, address: &str, timeout: Duration) {
+        let op = ReadOp::Introduce { inodes: self.opens.introduce(shard) };
+        let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
+        let request = MetaRequest { shard, epoch: Epoch(0), call };
+        let reply = call_meta(&self.cluster.peer(address), &request, timeout).await;
+        tracing::debug!(%shard, ?reply, "introduced to the shard's leader");
+    }
+
+    /// Introduces the session to new leaders of the shards it has something open in, although it asks them nothing.
+    pub async fn keep_opens(&self) {
+        for ino in self.opens.one_of_each_shard() {
+            // Whatever the answer is: the leader knows us then, or is asked again the next time.
+            let _ = self.read(ino.shard(), &Cred::ROOT, ReadOp::GetAttr { ino }).await;
         }
     }
 }

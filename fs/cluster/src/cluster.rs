@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use forebay_env::{Batch, Kv, KvError};
 use forebay_types::{FsId, HostId, TierId};
 use forebay_wire::chunk::DriveStats;
-use forebay_wire::cluster::{AttachTier, ClusterError, ClusterReply, ClusterRequest, ClusterStatus, Heartbeat};
+use forebay_wire::cluster::{
+    AttachTier, ClusterError, ClusterReply, ClusterRequest, ClusterStatus, Heartbeat, ReplicaStatus,
+};
 use forebay_wire::map::{ClusterMap, DriveState, FsEntry, HostState, TierEntry};
 
 use crate::form::check_name;
@@ -34,6 +36,7 @@ pub struct Cluster {
     sessions: Sessions,
     heard_ms: BTreeMap<HostId, u64>,
     drives: BTreeMap<HostId, Vec<DriveStats>>,
+    replicas: BTreeMap<HostId, Vec<ReplicaStatus>>,
     credentials: BTreeMap<TierId, Vec<u8>>,
     next_tier: u32,
 }
@@ -70,7 +73,15 @@ impl Cluster {
             .collect::<BTreeMap<_, _>>();
         let heard_ms = map.hosts.iter().map(|host| (host.id, now_ms)).collect();
         let next_tier = kv.get(NEXT_TIER_KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(1, u32::from_be_bytes);
-        Ok(Some(Self { map, sessions, heard_ms, drives: BTreeMap::new(), credentials, next_tier }))
+        Ok(Some(Self {
+            map,
+            sessions,
+            heard_ms,
+            drives: BTreeMap::new(),
+            replicas: BTreeMap::new(),
+            credentials,
+            next_tier,
+        }))
     }
 
     /// The current map.
@@ -150,6 +161,7 @@ impl Cluster {
                 map: self.map.clone(),
                 drives: self.drives.values().flatten().cloned().collect(),
                 sessions: self.sessions.list(now_ms),
+                replicas: self.replicas.iter().map(|(host, all)| (*host, all.clone())).collect(),
             }))),
             ClusterRequest::Identify | ClusterRequest::Form { .. } => {
                 Err(ClusterError::Invalid { reason: "a host answers this itself".into() })
@@ -181,6 +193,7 @@ impl Cluster {
             self.store_map(stores);
         }
         self.drives.insert(beat.host, beat.drives);
+        self.replicas.insert(beat.host, beat.replicas);
         let ended = beat.sessions.into_iter().filter(|id| !self.sessions.is_live(*id)).collect();
         Ok(ClusterReply::Heartbeat { epoch: self.map.epoch, ended })
     }

@@ -10,7 +10,6 @@ fn formation(hosts: usize) -> Formation {
         cluster: Uuid([1; 16]),
         geometry: Geometry { data: 4, parity: 2 },
         shards: 8,
-        metadata_hosts: 4,
         hosts: (0..hosts)
             .map(|n| FormingHost {
                 name: format!("s{n}"),
@@ -55,7 +54,13 @@ impl World {
                 flushes: 0,
                 failure: String::new(),
             };
-            let beat = Heartbeat { host: HostId(host), epoch: Epoch(1), drives: vec![stats], sessions: vec![] };
+            let beat = Heartbeat {
+                host: HostId(host),
+                epoch: Epoch(1),
+                drives: vec![stats],
+                sessions: vec![],
+                replicas: vec![],
+            };
             assert!(matches!(self.ask(now_ms, ClusterRequest::Heartbeat(beat)), ClusterReply::Heartbeat { .. }));
         }
     }
@@ -120,7 +125,13 @@ fn a_silent_session_ends_and_its_shards_are_told() {
     world.cluster.tick(SESSION_TIMEOUT_MS + 1);
     let renewed = world.ask(SESSION_TIMEOUT_MS + 1, ClusterRequest::RenewSession { session });
     assert_eq!(renewed, ClusterReply::Error(ClusterError::SessionEnded { session }));
-    let beat = Heartbeat { host: HostId(1), epoch: Epoch(1), drives: vec![], sessions: vec![session, SessionId(77)] };
+    let beat = Heartbeat {
+        host: HostId(1),
+        epoch: Epoch(1),
+        drives: vec![],
+        sessions: vec![session, SessionId(77)],
+        replicas: vec![],
+    };
     let ClusterReply::Heartbeat { ended, .. } = world.ask(0, ClusterRequest::Heartbeat(beat)) else { panic!() };
     assert_eq!(ended, [session, SessionId(77)]);
 }

@@ -1,6 +1,6 @@
 //! Forming a cluster.
 
-use forebay_types::{DriveId, Epoch, HostId, ShardId, limits};
+use forebay_types::{DriveId, Epoch, Geometry, HostId, ShardId, limits};
 use forebay_wire::cluster::{ClusterError, Formation, FormingHost};
 use forebay_wire::map::{ClusterMap, DriveEntry, DriveState, HostEntry, HostState, ShardEntry};
 
@@ -19,8 +19,10 @@ pub fn form(formation: &Formation) -> Result<ClusterMap, ClusterError> {
             drives.push(DriveEntry { id: drive, host: id, uuid, capacity_bytes, state: DriveState::Active });
         }
     }
+    let ids: Vec<HostId> = hosts.iter().map(|host| host.id).collect();
+    let replicas = replica_count(ids.len(), formation.geometry);
     let shards = (0..formation.shards)
-        .map(|n| ShardEntry { id: ShardId(n), host: HostId(u32::from(n % formation.metadata_hosts) + 1) })
+        .map(|n| ShardEntry { id: ShardId(n), replicas: replicas_of(n, &ids, replicas) })
         .collect();
     let mut map = ClusterMap {
         cluster: formation.cluster,
@@ -38,6 +40,22 @@ pub fn form(formation: &Formation) -> Result<ClusterMap, ClusterError> {
     Ok(map)
 }
 
+/// Replicas of a metadata shard: 2·m+1, so that m hosts may die, or the largest odd number of hosts there are.
+#[must_use]
+pub fn replica_count(hosts: usize, geometry: Geometry) -> usize {
+    let wanted = 2 * usize::from(geometry.parity) + 1;
+    if hosts >= wanted { wanted } else { hosts.saturating_sub(1) / 2 * 2 + 1 }
+}
+
+/// The hosts of shard `n`, its first leader first. Leaders go round the hosts, so each leads about as many shards as
+/// any other; the others follow at steps that change with every round, so that the shards one host leads are spread
+/// over all the others when it dies.
+fn replicas_of(n: u16, hosts: &[HostId], count: usize) -> Vec<HostId> {
+    let (n, len) = (usize::from(n), hosts.len());
+    let others = (1..len).map(|k| (n + 1 + (k - 1 + n / len) % (len - 1)) % len);
+    std::iter::once(n % len).chain(others).take(count).map(|at| hosts[at]).collect()
+}
+
 fn check(formation: &Formation) -> Result<(), ClusterError> {
     let invalid = |reason: String| Err(ClusterError::Invalid { reason });
     let hosts = formation.hosts.len();
@@ -52,9 +70,6 @@ fn check(formation: &Formation) -> Result<(), ClusterError> {
     }
     if formation.shards == 0 || formation.shards > limits::MAX_SHARDS {
         return invalid(format!("{} metadata shards: choose from 1 to {}", formation.shards, limits::MAX_SHARDS));
-    }
-    if formation.metadata_hosts == 0 || usize::from(formation.metadata_hosts) > hosts {
-        return invalid(format!("{} metadata hosts: choose from 1 to {hosts}", formation.metadata_hosts));
     }
     for (n, FormingHost { name, address, drives }) in formation.hosts.iter().enumerate() {
         check_name("host", name)?;

@@ -13,5 +13,5 @@ pub mod placement;
 mod sessions;
 
 pub use cluster::{Cluster, HOST_TIMEOUT_MS, Outcome};
-pub use form::form;
+pub use form::{form, replica_count};
 pub use sessions::SESSION_TIMEOUT_MS;

@@ -11,7 +11,6 @@ fn formed(hosts: usize, drives: usize, geometry: Geometry) -> ClusterMap {
         cluster: Uuid([1; 16]),
         geometry,
         shards: 8,
-        metadata_hosts: 1,
         hosts: (0..hosts)
             .map(|h| FormingHost {
                 name: format!("h{h}"),

@@ -63,8 +63,33 @@ pub trait Kv: Send + Sync {
     /// The last key with `start <= key < end`, with its value.
     fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError>;
 
+    /// Visits every key with `start <= key < end`, in order, as of the moment of the call: what is written meanwhile is
+    /// not seen. Ends early when `visit` says false.
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError>;
+
     /// Writes a batch.
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError>;
+}
+
+/// Is shown a key and its value, and says whether to go on.
+pub type Visitor<'a> = dyn FnMut(&[u8], &[u8]) -> bool + 'a;
+
+impl<T: Kv + ?Sized> Kv for &T {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        (**self).get(key)
+    }
+    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
+        (**self).scan(start, end, limit)
+    }
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError> {
+        (**self).last(start, end)
+    }
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError> {
+        (**self).visit(start, end, visit)
+    }
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {
+        (**self).write(batch, durability)
+    }
 }
 
 impl<T: Kv + ?Sized> Kv for Arc<T> {
@@ -77,8 +102,54 @@ impl<T: Kv + ?Sized> Kv for Arc<T> {
     fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError> {
         (**self).last(start, end)
     }
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError> {
+        (**self).visit(start, end, visit)
+    }
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {
         (**self).write(batch, durability)
+    }
+}
+
+/// The keys of a store that begin with a prefix, as a store of their own.
+#[derive(Clone, Debug)]
+pub struct Prefixed<K> {
+    kv: K,
+    prefix: Vec<u8>,
+}
+
+impl<K: Kv> Prefixed<K> {
+    /// The part of `kv` under `prefix`.
+    pub fn new(kv: K, prefix: Vec<u8>) -> Self {
+        Self { kv, prefix }
+    }
+
+    fn key(&self, key: &[u8]) -> Vec<u8> {
+        [&self.prefix, key].concat()
+    }
+
+    fn strip(&self, (key, value): Pair) -> Pair {
+        (key[self.prefix.len()..].to_vec(), value)
+    }
+}
+
+impl<K: Kv> Kv for Prefixed<K> {
+    fn get(&self, key: &[u8]) -> Result<Option<Vec<u8>>, KvError> {
+        self.kv.get(&self.key(key))
+    }
+    fn scan(&self, start: &[u8], end: &[u8], limit: usize) -> Result<Vec<Pair>, KvError> {
+        let page = self.kv.scan(&self.key(start), &self.key(end), limit)?;
+        Ok(page.into_iter().map(|pair| self.strip(pair)).collect())
+    }
+    fn last(&self, start: &[u8], end: &[u8]) -> Result<Option<Pair>, KvError> {
+        Ok(self.kv.last(&self.key(start), &self.key(end))?.map(|pair| self.strip(pair)))
+    }
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError> {
+        let skip = self.prefix.len();
+        self.kv.visit(&self.key(start), &self.key(end), &mut |key, value| visit(&key[skip..], value))
+    }
+    fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {
+        let writes = batch.writes.into_iter().map(|(key, value)| (self.key(&key), value)).collect();
+        self.kv.write(Batch { writes }, durability)
     }
 }
 
@@ -156,6 +227,13 @@ impl Kv for MemoryKv {
         }
         let inner = self.lock();
         Ok(inner.now.range(start.to_vec()..end.to_vec()).next_back().map(|(key, value)| (key.clone(), value.clone())))
+    }
+
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError> {
+        let all = self.scan(start, end, usize::MAX)?;
+        // Whether the visitor wants to go on is its own affair.
+        let _ = all.iter().all(|(key, value)| visit(key, value));
+        Ok(())
     }
 
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {

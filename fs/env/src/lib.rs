@@ -6,4 +6,4 @@
 
 pub mod kv;
 
-pub use kv::{Batch, Durability, Kv, KvError, MemoryKv, Pair};
+pub use kv::{Batch, Durability, Kv, KvError, MemoryKv, Pair, Prefixed, Visitor};

@@ -1,5 +1,6 @@
 //! What goes into a shard's log, and what comes out of applying it.
 
+use bytes::Bytes;
 use forebay_types::{FsId, Geometry, InodeId, OpId, PgId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::{MetaReply, Mutation, PeerStep, TxnId};
 use serde::{Deserialize, Serialize};
@@ -36,6 +37,11 @@ pub enum Input {
     Erased {
         /// The stripes.
         stripes: Vec<StripeId>,
+    },
+    /// Changes of the cluster group's state, decided by its core (shard 0 only).
+    Cluster {
+        /// Keys of [`crate::Shard::cluster_state`] with their new values; no value deletes the key.
+        writes: Vec<(Bytes, Option<Bytes>)>,
     },
 }
 

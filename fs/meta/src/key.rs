@@ -1,11 +1,15 @@
 //! Where everything is in the store.
 //!
-//! All shards of a host share one store. Every key begins `m` (0x6d), the shard (2 bytes), and a table letter. All
-//! numbers are big-endian, so byte order is numeric order.
+//! All replicas of a host share one store. Every key begins with the slot (`m` or `n`), the shard (2 bytes), and a table
+//! letter. All numbers are big-endian, so byte order is numeric order.
+//!
+//! A replica's state is in one of two slots; a state received from another replica is written into the other one, and
+//! the key `l`, shard (2 bytes), which names the slot in use, changes over in the batch that also changes the log.
 //!
 //! | table | rest of the key | value |
 //! |---|---|---|
-//! | `A` | | index of the last entry applied (8 bytes) |
+//! | `A` | | index and term of the last entry applied (8 + 8 bytes) |
+//! | `B` | | the group's members, as consensus encodes them |
 //! | `C` | | counters |
 //! | `D` | fs 4, directory 8, name | dentry |
 //! | `E` | fs 4, inode 8, offset 8 | length and location of an extent; never a hole |
@@ -13,7 +17,6 @@
 //! | `G` | time 8 + 4, stripe 16 | nothing: the stripe may be erased from that time on |
 //! | `I` | fs 4, inode 8 | inode |
 //! | `K` | fs 4, directory 8, cookie 8 | name, inode and kind |
-//! | `L` | index 8 | log entry |
 //! | `M` | fs 4 | transaction that moves a directory (shard 0) |
 //! | `N` | fs 4, directory 8, name | transaction that keeps others off the name |
 //! | `O` | fs 4, inode 8 | nothing: the inode has no name any more |
@@ -25,15 +28,43 @@
 //! | `U` | session 8, stripe 16 | nothing: the session allocated the stripe and has not committed it |
 //! | `X` | fs 4, inode 8, name | extended attribute's value |
 //! | `Z` | session 8 | session |
+//! | `c` | any | state of the cluster group (shard 0), which its core knows |
 //!
-//! Values begin with a version byte (2) and go on in postcard, but for the numbers of `A` and `R`.
+//! Values begin with a version byte (2) and go on in postcard, but for `A`, `B`, `R` and `c`.
 
 use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::TxnId;
 
+/// One of the two places a replica's state can be in.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[repr(u8)]
+pub(crate) enum Slot {
+    M = b'm',
+    N = b'n',
+}
+
+impl Slot {
+    /// The slot of a state that came from nobody.
+    pub const FIRST: Self = Self::M;
+
+    pub fn other(self) -> Self {
+        match self {
+            Self::M => Self::N,
+            Self::N => Self::M,
+        }
+    }
+}
+
+/// The key that names the slot in use.
+pub(crate) fn slot_in_use(shard: ShardId) -> Vec<u8> {
+    let mut key = vec![b'l'];
+    key.extend_from_slice(&shard.0.to_be_bytes());
+    key
+}
+
 /// Makes the keys of one shard.
 #[derive(Clone, Copy, Debug)]
-pub(crate) struct Keys(pub ShardId);
+pub(crate) struct Keys(pub Slot, pub ShardId);
 
 /// A first key, and the first key after the range.
 pub(crate) type Range = (Vec<u8>, Vec<u8>);
@@ -41,8 +72,8 @@ pub(crate) type Range = (Vec<u8>, Vec<u8>);
 impl Keys {
     fn table(self, table: u8, parts: &[&[u8]]) -> Vec<u8> {
         let mut key = Vec::with_capacity(4 + parts.iter().map(|p| p.len()).sum::<usize>());
-        key.push(b'm');
-        key.extend_from_slice(&self.0.0.to_be_bytes());
+        key.push(self.0 as u8);
+        key.extend_from_slice(&self.1.0.to_be_bytes());
         key.push(table);
         for part in parts {
             key.extend_from_slice(part);
@@ -56,6 +87,12 @@ impl Keys {
 
     pub fn applied(self) -> Vec<u8> {
         self.table(b'A', &[])
+    }
+    pub fn members(self) -> Vec<u8> {
+        self.table(b'B', &[])
+    }
+    pub fn cluster(self, key: &[u8]) -> Vec<u8> {
+        self.table(b'c', &[key])
     }
     pub fn counters(self) -> Vec<u8> {
         self.table(b'C', &[])
@@ -83,9 +120,6 @@ impl Keys {
     }
     pub fn cookie(self, fs: FsId, dir: InodeId, cookie: u64) -> Vec<u8> {
         self.inode_table(b'K', fs, dir, &cookie.to_be_bytes())
-    }
-    pub fn log(self, index: u64) -> Vec<u8> {
-        self.table(b'L', &[&index.to_be_bytes()])
     }
     pub fn moving(self, fs: FsId) -> Vec<u8> {
         self.table(b'M', &[&fs.0.to_be_bytes()])
@@ -121,6 +155,13 @@ impl Keys {
         self.table(b'Z', &[&session.0.to_be_bytes()])
     }
 
+    /// All keys of the shard in this slot.
+    pub fn everything(self) -> Range {
+        let mut start = vec![self.0 as u8];
+        start.extend_from_slice(&self.1.0.to_be_bytes());
+        let end = after(&start);
+        (start, end)
+    }
     /// All keys of a table.
     pub fn all(self, table: u8) -> Range {
         (self.table(table, &[]), self.table(table + 1, &[]))

@@ -8,7 +8,7 @@ fn hex(bytes: &[u8]) -> String {
 
 #[test]
 fn keys_are_what_they_always_were() {
-    let keys = Keys(ShardId(0x0102));
+    let keys = Keys(Slot::M, ShardId(0x0102));
     let (fs, ino) = (FsId(3), InodeId(0x0405));
     let stripe = StripeId::new(PgId(6), ShardId(0x0102), LifetimeClass::Job, 7);
     let at = Timestamp { secs: 8, nanos: 9 };
@@ -16,6 +16,7 @@ fn keys_are_what_they_always_were() {
     let txn = TxnId { source: ShardId(12), number: 13 };
     let golden = [
         (keys.applied(), "6d010241"),
+        (keys.members(), "6d010242"),
         (keys.counters(), "6d010243"),
         (keys.dentry(fs, ino, b"a"), "6d0102440000000300000000000004056 1"),
         (keys.extent(fs, ino, 2), "6d010245000000030000000000000405 0000000000000002"),
@@ -23,7 +24,6 @@ fn keys_are_what_they_always_were() {
         (keys.garbage(at, stripe), "6d010247 8000000000000008 00000009 00000006010200000000000000000007"),
         (keys.inode(fs, ino), "6d010249000000030000000000000405"),
         (keys.cookie(fs, ino, 3), "6d01024b000000030000000000000405 0000000000000003"),
-        (keys.log(1), "6d01024c0000000000000001"),
         (keys.moving(fs), "6d01024d00000003"),
         (keys.intent(fs, ino, b"a"), "6d01024e00000003000000000000040561"),
         (keys.orphan(fs, ino), "6d01024f000000030000000000000405"),
@@ -35,6 +35,9 @@ fn keys_are_what_they_always_were() {
         (keys.uncommitted(SessionId(10), stripe), "6d010255 000000000000000a 00000006010200000000000000000007"),
         (keys.xattr(fs, ino, b"a"), "6d01025800000003000000000000040561"),
         (keys.session(SessionId(10)), "6d01025a000000000000000a"),
+        (keys.cluster(b"a"), "6d01026361"),
+        (Keys(Slot::N, ShardId(0x0102)).applied(), "6e010241"),
+        (slot_in_use(ShardId(0x0102)), "6c0102"),
     ];
     for (key, want) in golden {
         assert_eq!(hex(&key), want.replace(' ', ""));

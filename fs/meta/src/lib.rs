@@ -6,31 +6,29 @@
 //! Protocol, from one owner (a thread or a simulator), for each input:
 //!
 //! ```text
-//! let entry = shard.prepare(now, &placement, &opens, input)?;   // or answer the error
-//! let mut batch = Batch::default();
-//! shard.truncate_log(&mut batch, shard.applied());              // optional
-//! shard.append(&mut batch, next_index, &entries);               // many entries, of many shards of the host
-//! kv.write(batch, Durability::Flushed)?;                        // one flush for all of them
-//! for (index, entry) in (next_index..).zip(&entries) {
-//!     let Applied { reply, effects } = shard.apply(index, entry)?;
-//!     // reply: answer whoever sent the input; None: note the OpId and wait for Effect::Reply.
-//!     // Effect::Send: ask that shard (Input::Peer there; this one too), bring its answer back as Input::Answer.
-//!     // Effect::Opened: OpenTable::open, before anything else happens to the inode.
-//!     // Effect::Orphaned: submit Input::Reap unless opens.is_open(fs, ino).
-//! }
+//! let entry = shard.prepare(now, &placement, &mut opens, input)?;   // on the leader; or answer the error
+//! // entry.encode() goes into the replicated log; every replica, in the order of the log:
+//! let Applied { reply, effects } = shard.apply(position, &entry)?;
+//! opens.settle(&entry);                                              // on the leader that prepared it
+//! // reply: answer whoever sent the input; None: note the OpId and wait for Effect::Reply. On the leader only:
+//! // Effect::Send: ask that shard (Input::Peer there; this one too), bring its answer back as Input::Answer.
+//! // Effect::Opened: OpenTable::opened, before the answer leaves.
+//! // Effect::Orphaned: submit Input::Reap unless opens.is_open(fs, ino).
 //! ```
 //!
-//! Entries prepared together may be applied one after the other: everything that depends on state is decided by
-//! `apply`. Reads ([`Shard::read`]) come between batches, not between `prepare` and `apply`. After a start:
-//! [`Shard::open`], [`Shard::recover`], send [`Shard::outbox`], and reap [`Shard::orphans`] once clients had time to
-//! call [`OpenTable::reopen`]. From time to time: erase [`Shard::garbage`], send what is still in the outbox again.
+//! Any number of entries may be on their way between `prepare` and `apply`: everything that depends on state is decided
+//! by `apply`, and an inode that an entry on its way may remove cannot be opened. Reads ([`Shard::read`]) are answered
+//! from applied state. A new leader begins with [`OpenTable::after_failover`], sends [`Shard::outbox`], and reaps
+//! [`Shard::orphans`] once sessions had time to introduce themselves. From time to time: erase [`Shard::garbage`], send
+//! what is still in the outbox again. A replica that is too far behind takes another's whole state: [`Shard::export`]
+//! there, [`Staging`] here.
 //!
 //! Invariants: state changes in `apply` only, and the same live and on replay; a mutation's answer is kept until its
 //! session has acknowledged it, but for [`MetaError::Busy`](forebay_wire::meta::MetaError::Busy), which means that
 //! nothing happened and the same mutation may be sent again; a name that a transaction is moving answers `Busy`; a
 //! stripe is named by extents of this shard only and becomes garbage when none is left; [`Shard::fsck`] finds nothing.
 //!
-//! Does not know: the network, time, the cluster map (but for [`Placement`]), leases, the log's replication.
+//! Does not know: the network, time, the cluster map (but for [`Placement`]), leases, the log and its replication.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -50,6 +48,7 @@ mod receipt;
 mod record;
 mod session;
 mod shard;
+mod staging;
 mod stripes;
 mod tx;
 mod txn;
@@ -60,7 +59,8 @@ pub use fsck::Finding;
 pub use open::OpenTable;
 pub use placement::Placement;
 pub use receipt::ReceiptKey;
-pub use shard::{Shard, ShardConfig};
+pub use shard::{Export, Shard, ShardConfig};
+pub use staging::Staging;
 pub use stripes::ERASE_GRACE_SECS;
 
 #[cfg(test)]

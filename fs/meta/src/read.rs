@@ -28,8 +28,15 @@ struct Reader<'a> {
 }
 
 impl<K: Kv> Shard<K> {
-    /// Answers a read. Only `Open` and `Close` change `opens`.
+    /// Answers a read. Only `Open`, `Close` and `Introduce` change `opens`.
     pub fn read(&self, fs: FsId, session: SessionId, cred: &Cred, op: &ReadOp, opens: &mut OpenTable) -> MetaReply {
+        if let ReadOp::Introduce { inodes } = op {
+            opens.introduce(fs, session, inodes);
+            return MetaReply::Done;
+        }
+        if let Err(error) = opens.need_introduced(self.id(), session) {
+            return MetaReply::Error(error);
+        }
         let reader = Reader { tx: self.view(Timestamp::default()), fs, session, cred };
         reader.read(op, opens).unwrap_or_else(|fault| MetaReply::Error(fault.into()))
     }
@@ -64,6 +71,7 @@ impl Reader<'_> {
                 let usage = self.tx.usage(self.fs)?;
                 Ok(MetaReply::Statfs(Statfs { total_bytes: usage.bytes, free_bytes: 0, used_inodes: usage.inodes }))
             }
+            ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }
     }
 
@@ -167,7 +175,7 @@ impl Reader<'_> {
             FileKind::Directory if write => return Err(Errno::IsDirectory.into()),
             _ => {}
         }
-        if inode.dying.is_some() {
+        if inode.dying.is_some() || opens.is_closing(self.fs, ino) {
             return Err(MetaError::Busy.into());
         }
         let want = if read { READ } else { 0 } | if write { WRITE } else { 0 };

@@ -3,6 +3,7 @@
 use forebay_types::{Errno, Geometry, OpId, PgId, SessionId};
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation};
 
+use crate::entry::Effect;
 use crate::error::Fault;
 use crate::ops;
 use crate::record::{ReplyRecord, SessionRecord};
@@ -45,7 +46,10 @@ pub(crate) fn once(
         return Ok(Some(MetaReply::Error(Errno::Stale.into())));
     }
     match tx.get("reply", &tx.keys.reply(id))? {
-        Some(ReplyRecord::Done(reply)) => return Ok(Some(reply)),
+        Some(ReplyRecord::Done(reply)) => {
+            open_again(tx, mutation, &reply);
+            return Ok(Some(reply));
+        }
         Some(ReplyRecord::Pending(_)) => return Ok(None),
         None => {}
     }
@@ -66,6 +70,16 @@ pub(crate) fn once(
             Ok(Some(reply))
         }
         Err(broken) => Err(broken),
+    }
+}
+
+/// A file that was made open is open again: the leader that answers now may not be the one that made it.
+fn open_again(tx: &mut Tx<'_>, mutation: &Mutation, reply: &MetaReply) {
+    let opens = matches!(mutation.op, MutateOp::Create { open: true, .. } | MutateOp::Tmpfile { .. });
+    if let MetaReply::Entry { ino, created: true, .. } = reply
+        && opens
+    {
+        tx.effects.push(Effect::Opened { fs: mutation.fs, session: mutation.id.session, ino: *ino });
     }
 }
 

@@ -1,21 +1,18 @@
-//! A shard: prepare, log, apply.
+//! A shard: prepare and apply.
 
-use forebay_env::{Batch, Durability, Kv};
-use forebay_types::{FileKind, FsId, InodeId, SessionId, ShardId, StripeId, Timestamp};
+use forebay_env::{Batch, Durability, Kv, Prefixed, Visitor};
+use forebay_types::{FileKind, FsId, InodeId, LogPosition, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, PeerStep};
 
 use crate::entry::{Applied, Entry, Input};
 use crate::error::{Fault, ShardError};
-use crate::key::{self, Keys};
+use crate::key::{self, Keys, Slot};
 use crate::open::OpenTable;
 use crate::placement::Placement;
 use crate::receipt::ReceiptKey;
 use crate::record::{Dentry, SessionRecord, TxnRecord, decode};
 use crate::tx::Tx;
 use crate::{ops, session, stripes, txn};
-
-/// Most log entries [`Shard::truncate_log`] removes at once.
-const TRUNCATE_MAX: u64 = 4096;
 
 /// What a shard has to know that its state does not say.
 #[derive(Clone, Debug)]
@@ -32,18 +29,24 @@ pub struct ShardConfig {
 pub struct Shard<K: Kv> {
     kv: K,
     config: ShardConfig,
-    applied: u64,
-    first_log: u64,
+    keys: Keys,
+    applied: LogPosition,
+}
+
+pub(crate) fn encode_position(at: LogPosition) -> Vec<u8> {
+    [at.index.to_be_bytes(), at.term.to_be_bytes()].concat()
+}
+
+pub(crate) fn decode_position(bytes: &[u8]) -> LogPosition {
+    LogPosition { index: key::number(bytes, 0), term: key::number(bytes, 8) }
 }
 
 impl<K: Kv> Shard<K> {
-    /// Opens a shard over a store, which may be empty. Call [`Self::recover`] before anything else.
+    /// Opens a shard over a store, which may be empty.
     pub fn open(kv: K, config: ShardConfig) -> Result<Self, ShardError> {
-        let keys = Keys(config.shard);
-        let applied = kv.get(&keys.applied())?.map_or(0, |bytes| key::number(&bytes, 0));
-        let (start, end) = keys.all(b'L');
-        let first_log = kv.scan(&start, &end, 1)?.first().map_or(applied + 1, |(key, _)| key::number(key, 4));
-        Ok(Self { kv, config, applied, first_log })
+        let keys = Keys(slot(&kv, config.shard)?, config.shard);
+        let applied = kv.get(&keys.applied())?.map_or(LogPosition::default(), |bytes| decode_position(&bytes));
+        Ok(Self { kv, config, keys, applied })
     }
 
     /// Which shard this is.
@@ -52,23 +55,62 @@ impl<K: Kv> Shard<K> {
         self.config.shard
     }
 
-    /// Index of the last entry applied; 0 where there is none.
+    /// The last entry applied.
     #[must_use]
-    pub fn applied(&self) -> u64 {
+    pub fn applied(&self) -> LogPosition {
         self.applied
+    }
+
+    /// The group's members as of [`Self::applied`], as given to [`Self::set_members`]; `None` where there are none.
+    pub fn members(&self) -> Result<Option<Vec<u8>>, ShardError> {
+        Ok(self.kv.get(&self.keys.members())?)
+    }
+
+    /// Writes of a replica that has never applied anything and whose group begins at `at` with these members.
+    #[must_use]
+    pub fn first_batch(shard: ShardId, at: LogPosition, members: Vec<u8>) -> Batch {
+        let keys = Keys(Slot::FIRST, shard);
+        let mut batch = Batch::default();
+        batch.put(keys.applied(), encode_position(at));
+        batch.put(keys.members(), members);
+        batch
+    }
+
+    /// The part of the store that holds the cluster group's state; only shard 0's has any. Its core may read it, and
+    /// change it with [`Input::Cluster`].
+    pub fn cluster_state(&self) -> Prefixed<&K> {
+        Prefixed::new(&self.kv, self.keys.cluster(b""))
+    }
+
+    /// Everything a new replica needs, to be read beside the shard's own work.
+    pub fn export(&self) -> Export<K>
+    where
+        K: Clone,
+    {
+        Export { kv: self.kv.clone(), keys: self.keys }
+    }
+
+    /// Keys of the cluster group's state as they are in the store: for the first batch of a new cluster.
+    #[must_use]
+    pub fn first_cluster_state(batch: Batch) -> Batch {
+        let keys = Keys(Slot::FIRST, ShardId(0));
+        Batch { writes: batch.writes.into_iter().map(|(key, value)| (keys.cluster(&key), value)).collect() }
     }
 
     /// Decides everything about an input that the shard's state does not. Refuses only what cannot be decided; a
     /// refusal changes nothing and may be asked again with the same name.
     ///
-    /// No `Open` may be read between this and the entry's `apply`.
+    /// Until [`OpenTable::settle`] is called with the entry, the inode it may remove cannot be opened.
     pub fn prepare(
         &self,
         now: Timestamp,
         placement: &dyn Placement,
-        opens: &OpenTable,
+        opens: &mut OpenTable,
         mut input: Input,
     ) -> Result<Entry, MetaError> {
+        if let Input::Mutate(mutation) = &input {
+            opens.need_introduced(self.config.shard, mutation.id.session)?;
+        }
         let mut entry = Entry {
             now,
             closed: None,
@@ -82,9 +124,14 @@ impl<K: Kv> Shard<K> {
                 entry.closed = (!opens.is_open(*fs, *ino)).then_some(*ino);
             }
             Input::Reap { fs, ino } if opens.is_open(*fs, *ino) => return Err(MetaError::Busy),
-            Input::Peer(_) | Input::Answer { .. } | Input::Reap { .. } | Input::Erased { .. } => {}
+            Input::Peer(_)
+            | Input::Answer { .. }
+            | Input::Reap { .. }
+            | Input::Erased { .. }
+            | Input::Cluster { .. } => {}
         }
         entry.input = input;
+        opens.begin(&entry);
         Ok(entry)
     }
 
@@ -125,68 +172,52 @@ impl<K: Kv> Shard<K> {
             _ => None,
         };
         if let Some((parent, name)) = victim {
-            let found: Option<Dentry> = self.view(entry.now).get("dentry", &self.keys().dentry(fs, parent, &name))?;
+            let found: Option<Dentry> = self.view(entry.now).get("dentry", &self.keys.dentry(fs, parent, &name))?;
             entry.closed = found.map(|d| d.ino).filter(|ino| !opens.is_open(fs, *ino));
         }
         Ok(())
     }
 
-    /// Adds entries to a batch, as the log's entries from `first_index` on (the index after the last one appended).
-    /// The caller writes the batch flushed, and only then applies them.
-    pub fn append(&self, batch: &mut Batch, first_index: u64, entries: &[Entry]) {
-        for (index, entry) in (first_index..).zip(entries) {
-            batch.put(self.keys().log(index), entry.encode());
-        }
-    }
-
-    /// Applies the next entry: the only way state changes. What it writes is buffered and survives a crash at the
-    /// latest with the next flushed batch; until then [`Self::recover`] does it again from the log.
-    pub fn apply(&mut self, index: u64, entry: &Entry) -> Result<Applied, ShardError> {
-        if index != self.applied + 1 {
-            return Err(ShardError::OutOfOrder { index, applied: self.applied });
-        }
+    /// Applies the next entry of the log: the only way state changes. What it writes is buffered and survives a crash
+    /// at the latest with the next flushed batch; until then the log must have the entry, to apply it again.
+    pub fn apply(&mut self, at: LogPosition, entry: &Entry) -> Result<Applied, ShardError> {
+        self.expect_next(at)?;
         let mut tx = self.view(entry.now);
         tx.closed = entry.closed;
         tx.held = entry.held;
         let reply = run(&mut tx, entry)?;
         let effects = std::mem::take(&mut tx.effects);
-        tx.put_raw(tx.keys.applied(), index.to_be_bytes().to_vec());
+        tx.put_raw(tx.keys.applied(), encode_position(at));
         let batch = tx.into_batch();
         self.kv.write(batch, Durability::Buffered)?;
-        self.applied = index;
+        self.applied = at;
         Ok(Applied { reply, effects })
     }
 
-    /// Applies what the log has and the state has not. Returns how many entries that were; their replies and effects
-    /// are to be had from retries, [`Self::outbox`] and [`Self::orphans`].
-    pub fn recover(&mut self) -> Result<u64, ShardError> {
-        let from = self.applied;
-        loop {
-            let (start, end) = (self.keys().log(self.applied + 1), self.keys().all(b'L').1);
-            let page = self.kv.scan(&start, &end, 256)?;
-            if page.is_empty() {
-                return Ok(self.applied - from);
-            }
-            for (key, bytes) in page {
-                self.apply(key::number(&key, 4), &Entry::decode(&bytes)?)?;
-            }
+    /// Passes over an entry of the log that says nothing to the shard but, where there are any, its new members.
+    pub fn set_members(&mut self, at: LogPosition, members: Option<Vec<u8>>) -> Result<(), ShardError> {
+        self.expect_next(at)?;
+        let mut batch = Batch::default();
+        if let Some(members) = members {
+            batch.put(self.keys.members(), members);
         }
+        batch.put(self.keys.applied(), encode_position(at));
+        self.kv.write(batch, Durability::Buffered)?;
+        self.applied = at;
+        Ok(())
     }
 
-    /// Adds to a batch the removal of log entries up to `upto`, as far as they are applied and at most 4096 of them.
-    /// Any batch written later than the `apply` will do, as a store loses no batch before a later one.
-    pub fn truncate_log(&mut self, batch: &mut Batch, upto: u64) {
-        let end = upto.min(self.applied).min(self.first_log + TRUNCATE_MAX - 1);
-        for index in self.first_log..=end {
-            batch.delete(self.keys().log(index));
+    fn expect_next(&self, at: LogPosition) -> Result<(), ShardError> {
+        if at.index == self.applied.index + 1 {
+            return Ok(());
         }
-        self.first_log = self.first_log.max(end + 1);
+        Err(ShardError::OutOfOrder { index: at.index, applied: self.applied.index })
     }
 
     /// Steps that other shards have not answered yet, oldest first, at most `limit`: to be sent after a restart, and
     /// again where an answer does not come.
     pub fn outbox(&self, limit: usize) -> Result<Vec<(ShardId, PeerStep)>, ShardError> {
-        let (start, end) = self.keys().all(b'T');
+        let (start, end) = self.keys.all(b'T');
         let page = self.kv.scan(&start, &end, limit)?;
         page.iter().map(|(_, bytes)| decode("transaction", bytes).map(|t: TxnRecord| (t.to, t.step))).collect()
     }
@@ -194,22 +225,22 @@ impl<K: Kv> Shard<K> {
     /// Stripes that nothing names and whose grace is over at `now`, at most `limit`. Erase their chunks, then submit
     /// [`Input::Erased`].
     pub fn garbage(&self, now: Timestamp, limit: usize) -> Result<Vec<StripeId>, ShardError> {
-        let (start, end) = self.keys().garbage_until(now);
+        let (start, end) = self.keys.garbage_until(now);
         Ok(self.kv.scan(&start, &end, limit)?.iter().map(|(key, _)| key::stripe_of(key)).collect())
     }
 
     /// Inodes without a name, after the one given, at most `limit`.
     pub fn orphans(&self, after: Option<(FsId, InodeId)>, limit: usize) -> Result<Vec<(FsId, InodeId)>, ShardError> {
-        let (mut start, end) = self.keys().all(b'O');
+        let (mut start, end) = self.keys.all(b'O');
         if let Some((fs, ino)) = after {
-            start = key::after(&self.keys().orphan(fs, ino));
+            start = key::after(&self.keys.orphan(fs, ino));
         }
         Ok(self.kv.scan(&start, &end, limit)?.iter().map(|(key, _)| (key::fs_of(key), key::ino_of(key))).collect())
     }
 
     /// Sessions that have changed something here and have not ended.
     pub fn sessions(&self) -> Result<Vec<SessionId>, ShardError> {
-        let (start, end) = self.keys().all(b'Z');
+        let (start, end) = self.keys.all(b'Z');
         let mut live = Vec::new();
         for (key, bytes) in self.kv.scan(&start, &end, usize::MAX)? {
             let session: SessionRecord = decode("session", &bytes)?;
@@ -220,7 +251,7 @@ impl<K: Kv> Shard<K> {
 
     /// Whether an inode has lost its last name but is still there.
     pub fn is_orphan(&self, fs: FsId, ino: InodeId) -> Result<bool, ShardError> {
-        Ok(self.kv.get(&self.keys().orphan(fs, ino))?.is_some())
+        Ok(self.kv.get(&self.keys.orphan(fs, ino))?.is_some())
     }
 
     /// The inputs that remove orphans whose last `Open` has ended since this was last called. Call it after `Close`
@@ -236,11 +267,36 @@ impl<K: Kv> Shard<K> {
     }
 
     pub(crate) fn view(&self, now: Timestamp) -> Tx<'_> {
-        Tx::new(&self.kv, self.config.shard, self.config.shard_count, now)
+        Tx::new(&self.kv, self.keys, self.config.shard_count, now)
     }
+}
 
-    fn keys(&self) -> Keys {
-        Keys(self.config.shard)
+/// The slot a shard's state is in.
+pub(crate) fn slot(kv: &dyn Kv, shard: ShardId) -> Result<Slot, ShardError> {
+    match kv.get(&key::slot_in_use(shard))?.as_deref() {
+        None => Ok(Slot::FIRST),
+        Some(b"m") => Ok(Slot::M),
+        Some(b"n") => Ok(Slot::N),
+        Some(other) => {
+            Err(ShardError::Corrupt { what: "slot of a shard", reason: format!("there is no slot {other:?}") })
+        }
+    }
+}
+
+/// A shard's whole state, for another replica.
+#[derive(Debug)]
+pub struct Export<K> {
+    kv: K,
+    keys: Keys,
+}
+
+impl<K: Kv> Export<K> {
+    /// Visits every key and value as of the moment of the call, keys without the part that differs between replicas.
+    /// Ends when `visit` says false.
+    pub fn visit(&self, visit: &mut Visitor<'_>) -> Result<(), ShardError> {
+        let (start, end) = self.keys.everything();
+        let skip = start.len();
+        Ok(self.kv.visit(&start, &end, &mut |key, value| visit(&key[skip..], value))?)
     }
 }
 
@@ -252,6 +308,16 @@ fn run(tx: &mut Tx<'_>, entry: &Entry) -> Result<Option<MetaReply>, ShardError> 
         Input::Answer { txn, step, reply } => txn::advance(tx, *txn, *step, reply).map(|()| Some(MetaReply::Done)),
         Input::Reap { fs, ino } => ops::reap::apply(tx, *fs, *ino).map(Some),
         Input::Erased { stripes } => stripes::erased(tx, stripes).map(|()| Some(MetaReply::Done)),
+        Input::Cluster { writes } => {
+            for (key, value) in writes {
+                let key = tx.keys.cluster(key);
+                match value {
+                    Some(value) => tx.put_raw(key, value.to_vec()),
+                    None => tx.delete(key),
+                }
+            }
+            Ok(Some(MetaReply::Done))
+        }
     };
     let settled = result.and_then(|reply| stripes::settle(tx).map(|()| reply));
     match settled {

@@ -40,11 +40,11 @@ pub(crate) struct Savepoint {
 }
 
 impl<'a> Tx<'a> {
-    pub fn new(kv: &'a dyn Kv, me: ShardId, shard_count: u16, now: Timestamp) -> Self {
+    pub fn new(kv: &'a dyn Kv, keys: Keys, shard_count: u16, now: Timestamp) -> Self {
         Self {
             kv,
-            keys: Keys(me),
-            me,
+            keys,
+            me: keys.1,
             shard_count,
             now,
             closed: None,
@@ -155,7 +155,7 @@ impl<'a> Tx<'a> {
         if ino.shard() == self.me {
             return Ok(());
         }
-        Err(MetaError::NotServed { shard: ino.shard(), epoch: forebay_types::Epoch(0) }.into())
+        Err(MetaError::NotServed { shard: ino.shard(), epoch: forebay_types::Epoch(0), leader: None }.into())
     }
 
     pub fn inode(&self, fs: FsId, ino: InodeId) -> Result<Option<Inode>, Fault> {

@@ -4,6 +4,7 @@ use forebay_env::{Durability, MemoryKv};
 use proptest::prelude::*;
 
 use super::*;
+use crate::key::Slot;
 
 fn key(n: u8) -> Vec<u8> {
     vec![b'k', n]
@@ -24,7 +25,7 @@ proptest! {
             want.insert(key(n), vec![n]);
         }
         kv.write(batch, Durability::Buffered).unwrap();
-        let mut tx = Tx::new(&kv, ShardId(0), 1, Timestamp::default());
+        let mut tx = Tx::new(&kv, Keys(Slot::M, ShardId(0)), 1, Timestamp::default());
         for (n, keep) in written {
             if keep {
                 tx.put_raw(key(n), vec![n, n]);

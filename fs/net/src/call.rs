@@ -7,6 +7,7 @@ use forebay_wire::chunk::{ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::frame::Service;
 use forebay_wire::meta::{MetaReply, MetaRequest};
+use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierReply, TierRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -38,6 +39,11 @@ pub async fn call_cluster(peer: &Peer, request: &ClusterRequest, deadline: Durat
 /// Asks the movers at `peer`; waits at most `deadline`.
 pub async fn call_tier(peer: &Peer, request: &TierRequest, deadline: Duration) -> Result<TierReply, NetError> {
     Ok(call(peer, Service::Tier, request, Bytes::new(), deadline).await?.0)
+}
+
+/// Asks the replicas at `peer`; waits at most `deadline`.
+pub async fn call_raft(peer: &Peer, request: &RaftRequest, deadline: Duration) -> Result<RaftReply, NetError> {
+    Ok(call(peer, Service::Raft, request, Bytes::new(), deadline).await?.0)
 }
 
 async fn call<Q: Serialize, R: DeserializeOwned>(

@@ -19,6 +19,11 @@ impl Clock {
         self.started.elapsed().as_millis() as u64
     }
 
+    /// Nanoseconds since the host started.
+    pub fn nanos(&self) -> u64 {
+        self.started.elapsed().as_nanos() as u64
+    }
+
     /// Wall-clock time.
     pub fn wall(&self) -> Timestamp {
         let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();

@@ -1,64 +1,104 @@
-//! The cluster group, on the host that serves shard 0: the core, its store, and its clock.
+//! The cluster group: its core, on the host that leads shard 0, whose log keeps what the core decides.
+//!
+//! One request at a time: the core decides, the decision goes through the log, and only then the answer leaves. Where
+//! the log refuses, the core is thrown away, and the next leader's begins with what the log has.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::Arc;
 
+use bytes::Bytes;
 use forebay_cluster::Cluster;
-use forebay_env::{Batch, Durability, Kv, KvError};
-use forebay_types::FsId;
+use forebay_env::Batch;
+use forebay_meta::Input;
+use forebay_types::{FsId, ShardId};
 use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest};
+use forebay_wire::meta::MetaReply;
 
 use crate::clock::Clock;
-use crate::identity;
-use crate::peers::SharedMap;
+use crate::metadata::Metadata;
 
 /// How often silent hosts and sessions are looked for.
 const TICK: std::time::Duration = std::time::Duration::from_millis(500);
+/// The shard whose group the cluster group is.
+const SHARD: ShardId = ShardId(0);
 
-/// The cluster group's state with what it needs.
+/// The core, in the term in which this host leads.
+struct Led {
+    term: u64,
+    core: Cluster,
+}
+
+/// See the module.
 pub(crate) struct ClusterGroup {
-    core: Mutex<Cluster>,
-    kv: Arc<dyn Kv>,
+    led: tokio::sync::Mutex<Option<Led>>,
+    metadata: Arc<Metadata>,
     clock: Arc<Clock>,
-    map: SharedMap,
 }
 
 impl ClusterGroup {
-    /// The state as stored; `None` where this host's store has none.
-    pub fn load(kv: Arc<dyn Kv>, clock: Arc<Clock>, map: SharedMap) -> Result<Option<Self>, KvError> {
-        let Some(core) = Cluster::load(clock.millis(), &*kv)? else { return Ok(None) };
-        map.learn(core.map());
-        Ok(Some(Self { core: Mutex::new(core), kv, clock, map }))
+    pub fn new(metadata: Arc<Metadata>, clock: Arc<Clock>) -> Self {
+        Self { led: tokio::sync::Mutex::default(), metadata, clock }
     }
 
-    /// Answers, after what must be durable is.
-    pub fn handle(&self, request: ClusterRequest, is_host: bool) -> ClusterReply {
-        let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
+    /// Answers, after what must be kept is.
+    pub async fn handle(&self, request: ClusterRequest, is_host: bool) -> ClusterReply {
+        let mut led = self.led.lock().await;
+        if let Err(error) = self.lead(&mut led).await {
+            return ClusterReply::Error(error);
+        }
+        let Some(Led { core, .. }) = led.as_mut() else { return ClusterReply::Error(self.not_here()) };
         let outcome = core.handle(self.clock.millis(), request, is_host);
-        match self.store(&core, outcome.stores) {
+        match self.keep(&mut led, outcome.stores).await {
             Ok(()) => outcome.reply,
-            Err(error) => ClusterReply::Error(ClusterError::Storage { reason: error.reason }),
+            Err(error) => ClusterReply::Error(error),
         }
     }
 
-    /// Filesystems there are.
-    pub fn filesystems(&self) -> Vec<FsId> {
-        let core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-        core.map().filesystems.iter().map(|fs| fs.id).collect()
+    /// Filesystems there are; none where this host does not lead.
+    pub async fn filesystems(&self) -> Vec<FsId> {
+        let mut led = self.led.lock().await;
+        let _ = self.lead(&mut led).await;
+        led.as_ref().map_or(Vec::new(), |led| led.core.map().filesystems.iter().map(|fs| fs.id).collect())
     }
 
-    fn store(&self, core: &Cluster, mut stores: Batch) -> Result<(), KvError> {
-        let newer = core.map().epoch > self.map.epoch();
-        if newer {
-            stores.writes.extend(identity::map_batch(core.map()).writes);
+    fn not_here(&self) -> ClusterError {
+        ClusterError::NotHere { leader: self.metadata.leader(SHARD) }
+    }
+
+    /// Makes sure that the core is there and is this term's.
+    async fn lead(&self, led: &mut Option<Led>) -> Result<(), ClusterError> {
+        let Some(term) = self.metadata.leads(SHARD) else {
+            *led = None;
+            return Err(self.not_here());
+        };
+        if led.as_ref().is_some_and(|led| led.term == term) {
+            return Ok(());
         }
-        if !stores.is_empty() {
-            self.kv.write(stores, Durability::Flushed)?;
-        }
-        if newer {
-            log_changes(&self.map.get(), core.map());
-            self.map.learn(core.map());
-        }
+        *led = None;
+        let now = self.clock.millis();
+        let load = self.metadata.read_led(SHARD, |shard| Cluster::load(now, &shard.cluster_state())).await;
+        let storage = |reason: String| ClusterError::Storage { reason };
+        let core = load.ok_or_else(|| self.not_here())?.map_err(|error| storage(error.reason))?;
+        let core = core.ok_or_else(|| storage("shard 0 has no cluster map".into()))?;
+        tracing::info!(term, epoch = %core.map().epoch, "leading the cluster group");
+        *led = Some(Led { term, core });
         Ok(())
+    }
+
+    /// Puts what the core has decided into the log, and makes sure that this host still leads.
+    async fn keep(&self, led: &mut Option<Led>, stores: Batch) -> Result<(), ClusterError> {
+        let kept = if stores.is_empty() {
+            // What a leader of the past would say of sessions and hosts must not be believed.
+            self.metadata.read_led(SHARD, |_| ()).await.is_some()
+        } else {
+            let writes = stores.writes.into_iter().map(|(key, value)| (Bytes::from(key), value.map(Bytes::from)));
+            let input = Input::Cluster { writes: writes.collect() };
+            self.metadata.submit(SHARD, input).await == MetaReply::Done
+        };
+        if kept && led.as_ref().map(|led| led.term) == self.metadata.leads(SHARD) {
+            return Ok(());
+        }
+        *led = None;
+        Err(self.not_here())
     }
 
     /// Looks for silent hosts and sessions, for ever.
@@ -67,25 +107,16 @@ impl ClusterGroup {
         timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         loop {
             timer.tick().await;
-            let mut core = self.core.lock().unwrap_or_else(PoisonError::into_inner);
-            let stores = core.tick(self.clock.millis());
-            if let Err(error) = self.store(&core, stores) {
-                tracing::error!(%error, "the cluster map cannot be stored");
+            let mut led = self.led.lock().await;
+            if self.lead(&mut led).await.is_err() {
+                continue;
             }
-        }
-    }
-}
-
-/// Says once, for people, what became of hosts and drives.
-fn log_changes(old: &forebay_wire::map::ClusterMap, new: &forebay_wire::map::ClusterMap) {
-    for host in &new.hosts {
-        if old.host(host.id).is_some_and(|before| before.state != host.state) {
-            tracing::info!(host = host.name, state = ?host.state, epoch = %new.epoch, "host changed state");
-        }
-    }
-    for drive in &new.drives {
-        if old.drive(drive.id).is_some_and(|before| before.state != drive.state) {
-            tracing::info!(drive = %drive.id, state = ?drive.state, epoch = %new.epoch, "drive changed state");
+            let Some(Led { core, .. }) = led.as_mut() else { continue };
+            let stores = core.tick(self.clock.millis());
+            if !stores.is_empty() {
+                // What is not kept now is decided again, here or by the next leader.
+                let _ = self.keep(&mut led, stores).await;
+            }
         }
     }
 }

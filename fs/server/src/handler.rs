@@ -5,11 +5,12 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_net::{Handler, PeerInfo, Role};
-use forebay_types::{Epoch, HostId, ShardId, Uuid};
+use forebay_types::{Epoch, HostId, Uuid};
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, Identity};
 use forebay_wire::frame::Service;
 use forebay_wire::meta::{MetaError, MetaReply, MetaRequest};
+use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierError, TierReply, TierRequest};
 
 use crate::host::{Inner, Member};
@@ -29,6 +30,7 @@ impl Handler for Inner {
             Service::Meta => (self.meta(&body, deadline).await, Bytes::new()),
             Service::Chunk => self.chunk(&body, payload).await,
             Service::Tier => (self.tier(&body).await, Bytes::new()),
+            Service::Raft => (self.raft(peer, &body).await, Bytes::new()),
         }
     }
 }
@@ -74,9 +76,21 @@ impl Inner {
         let reply = match (forebay_wire::decode::<MetaRequest>(body), self.member()) {
             (Ok(request), Some(member)) => member.metadata.handle(request, deadline).await,
             (Ok(request), None) => {
-                MetaReply::Error(MetaError::NotServed { shard: request.shard, epoch: Epoch::default() })
+                let shard = request.shard;
+                MetaReply::Error(MetaError::NotServed { shard, epoch: Epoch::default(), leader: None })
             }
             (Err(error), _) => MetaReply::Error(MetaError::Storage { reason: error.to_string() }),
+        };
+        forebay_wire::encode(&reply)
+    }
+
+    async fn raft(&self, peer: &PeerInfo, body: &[u8]) -> Vec<u8> {
+        let refused = |reason: String| RaftReply::Refused { reason };
+        let reply = match (forebay_wire::decode::<RaftRequest>(body), self.member()) {
+            (Ok(_), _) if peer.role != Role::Host => refused("only storage hosts may ask for this".into()),
+            (Ok(request), Some(member)) => member.metadata.raft(&peer.name, request).await,
+            (Ok(_), None) => refused(format!("host {} is in no cluster yet", self.config.name)),
+            (Err(error), _) => refused(error.to_string()),
         };
         forebay_wire::encode(&reply)
     }
@@ -108,15 +122,9 @@ impl Member {
         if let ClusterRequest::GetMap { newer_than } = request {
             return ClusterReply::Map((map.epoch > newer_than).then(|| Box::new((*map).clone())));
         }
-        let Some(group) = &self.group else {
-            return ClusterReply::Error(match map.shard_host(ShardId(0)) {
-                Some(host) => ClusterError::NotHere { host: host.id, address: host.address.clone() },
-                None => ClusterError::Invalid { reason: "the map has no shard 0".into() },
-            });
-        };
-        let reply = group.handle(request, peer.role == Role::Host);
+        let reply = self.group.handle(request, peer.role == Role::Host).await;
         if let ClusterReply::Filesystem { fs, .. } = reply {
-            // The root must be there before anybody can mount; made again at every start in case we die here.
+            // The root must be there before anybody can mount; every new leader makes it again, in case we die here.
             if let Err(error) = self.metadata.make_root(fs).await {
                 return ClusterReply::Error(ClusterError::Storage { reason: error.to_string() });
             }

@@ -7,7 +7,7 @@ use forebay_cluster::HOST_TIMEOUT_MS;
 use forebay_env::Durability;
 use forebay_net::call_cluster;
 use forebay_types::ShardId;
-use forebay_wire::cluster::{ClusterReply, ClusterRequest, Heartbeat};
+use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, Heartbeat};
 
 use crate::host::Member;
 use crate::identity;
@@ -35,14 +35,14 @@ impl Member {
 
     async fn beat_once(&self) -> Result<(), String> {
         let map = self.map.get();
-        let group = map.shard_host(ShardId(0)).ok_or("the map has no shard 0")?;
         let beat = Heartbeat {
             host: self.id,
             epoch: map.epoch,
             drives: self.drives.stats().await,
             sessions: self.metadata.sessions(),
+            replicas: self.metadata.replicas(),
         };
-        let reply = self.ask_group(&group.address, ClusterRequest::Heartbeat(beat)).await?;
+        let reply = self.ask_group(ClusterRequest::Heartbeat(beat)).await?;
         let ClusterReply::Heartbeat { epoch, ended } = reply else {
             return Err(format!("a heartbeat was answered by {reply:?}"));
         };
@@ -51,7 +51,7 @@ impl Member {
         }
         if epoch > map.epoch {
             let request = ClusterRequest::GetMap { newer_than: map.epoch };
-            if let ClusterReply::Map(Some(newer)) = self.ask_group(&group.address, request).await? {
+            if let ClusterReply::Map(Some(newer)) = self.ask_group(request).await? {
                 self.kv.write(identity::map_batch(&newer), Durability::Flushed).map_err(|error| error.to_string())?;
                 self.map.learn(&newer);
                 self.client.learn(*newer);
@@ -60,12 +60,28 @@ impl Member {
         Ok(())
     }
 
-    /// Asks the cluster group, which may be here.
-    async fn ask_group(&self, address: &str, request: ClusterRequest) -> Result<ClusterReply, String> {
-        if let Some(group) = &self.group {
-            return Ok(group.handle(request, true));
+    /// Asks the cluster group, which may be led from here.
+    async fn ask_group(&self, request: ClusterRequest) -> Result<ClusterReply, String> {
+        if self.metadata.leads(ShardId(0)).is_some() {
+            return Ok(self.group.handle(request, true).await);
         }
-        let peer = self.client.peer(address);
-        call_cluster(&peer, &request, INTERVAL * 2).await.map_err(|error| error.to_string())
+        let map = self.map.get();
+        let mut reason = String::from("the map has no shard 0");
+        // One that has just lost the lead names the next one.
+        for _ in 0..2 {
+            let Some(host) = self.client.leader(&map, ShardId(0)) else { break };
+            match call_cluster(&self.client.peer(&host.address), &request, INTERVAL * 2).await {
+                Ok(ClusterReply::Error(error @ ClusterError::NotHere { leader })) => {
+                    self.client.not_leader(&map, ShardId(0), host.id, leader);
+                    reason = error.to_string();
+                }
+                Ok(reply) => return Ok(reply),
+                Err(error) => {
+                    self.client.not_leader(&map, ShardId(0), host.id, None);
+                    return Err(error.to_string());
+                }
+            }
+        }
+        Err(reason)
     }
 }

@@ -6,7 +6,6 @@ use std::sync::{Arc, OnceLock};
 use std::time::Duration;
 
 use forebay_client::{ClientOptions, Cluster as Client};
-use forebay_cluster::Cluster;
 use forebay_env::{Durability, Kv, KvError};
 use forebay_meta::{ReceiptKey, ShardError};
 use forebay_net::{ClusterKey, KeyError, Role, Server};
@@ -15,13 +14,14 @@ use forebay_storage::kv::RocksKv;
 use forebay_types::{DriveId, Epoch, HostId, ShardId, Uuid};
 use forebay_wire::cluster::ClusterError;
 use forebay_wire::map::ClusterMap;
+use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::task::JoinSet;
 
 use crate::clock::Clock;
 use crate::cluster_service::ClusterGroup;
 use crate::drives::Drives;
 use crate::identity::{self, DriveSpec, KnownDrive, Membership};
-use crate::metadata::{Metadata, Setup};
+use crate::metadata::{self, Metadata, Setup};
 use crate::mover::Mover;
 use crate::peers::SharedMap;
 
@@ -93,7 +93,7 @@ pub(crate) struct Member {
     pub client: Client,
     pub drives: Drives,
     pub metadata: Arc<Metadata>,
-    pub group: Option<Arc<ClusterGroup>>,
+    pub group: Arc<ClusterGroup>,
     pub mover: Arc<Mover>,
 }
 
@@ -211,9 +211,7 @@ impl Inner {
             drive::adopt(&known.path, map.cluster, entry.id).map_err(|error| invalid(error.to_string()))?;
         }
         let mut batch = identity::membership_batch(you, &map);
-        if map.shard_host(ShardId(0)).is_some_and(|host| host.id == you) {
-            batch.writes.extend(Cluster::first_batch(&map).writes);
-        }
+        batch.writes.extend(metadata::first_batch(&map, you).writes);
         let storage = |error: KvError| ClusterError::Storage { reason: error.reason };
         self.kv.write(batch, Durability::Flushed).map_err(storage)?;
         let epoch = map.epoch;
@@ -224,7 +222,6 @@ impl Inner {
     async fn become_member(self: &Inner, membership: Membership) -> Result<(), HostError> {
         let Membership { host: id, map } = membership;
         let shared = SharedMap::new(map.clone());
-        let group = ClusterGroup::load(self.kv.clone(), self.clock.clone(), shared.clone())?.map(Arc::new);
         let receipt_key = ReceiptKey::derive(&self.config.key.derive("forebay receipts"));
         let seeds = map.hosts.iter().map(|host| host.address.clone()).collect();
         let (key, name) = (self.config.key.clone(), self.config.name.as_str());
@@ -237,40 +234,55 @@ impl Inner {
                 None => tracing::error!(drive = %entry.id, uuid = %entry.uuid, "drive of this host is not known here"),
             }
         }
-        let shards = map.shards.iter().filter(|shard| shard.host == id).map(|shard| shard.id).collect();
+        let mut seed = [0; 8];
+        getrandom::fill(&mut seed).map_err(HostError::Random)?;
+        let (took_over, taken_over) = tokio::sync::mpsc::unbounded_channel();
         let setup = Setup {
+            me: id,
             kv: self.kv.clone(),
             clock: self.clock.clone(),
             map: shared.clone(),
             client: client.clone(),
             receipt_key,
+            // As many as there are elections won, each seen to at once; refused only while the host stops.
+            took_over: Box::new(move |shard| took_over.send(shard).unwrap_or_default()),
+            seed: u64::from_le_bytes(seed),
         };
-        let metadata = Metadata::start(shards, setup)?;
+        let metadata = Metadata::start(setup)?;
+        let group = Arc::new(ClusterGroup::new(metadata.clone(), self.clock.clone()));
         let mover = Mover::new(client.clone(), self.config.name.clone());
         let member = Arc::new(Member { id, map: shared, kv: self.kv.clone(), client, drives, metadata, group, mover });
-        self.spawn_background(&member);
+        self.spawn_background(&member, taken_over);
         tracing::info!(host = self.config.name, cluster = map.name, epoch = %map.epoch, "member of a cluster");
         // Set once: `form` is guarded, and `start` calls this before anybody can ask.
         let _ = self.member.set(member);
         Ok(())
     }
 
-    fn spawn_background(&self, member: &Arc<Member>) {
+    fn spawn_background(&self, member: &Arc<Member>, mut taken_over: UnboundedReceiver<ShardId>) {
         let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.spawn(member.clone().beat());
         tasks.spawn(member.clone().collect_garbage());
-        tasks.spawn(member.metadata.clone().reap_old_orphans());
-        if let Some(group) = &member.group {
-            tasks.spawn(group.clone().run());
-            let (group, metadata) = (group.clone(), member.metadata.clone());
-            // A host that died between storing a filesystem and making its root makes it now.
-            tasks.spawn(async move {
-                for fs in group.filesystems() {
-                    if let Err(error) = metadata.make_root(fs).await {
-                        tracing::error!(%fs, %error, "root directory cannot be made");
-                    }
+        tasks.spawn(member.group.clone().run());
+        let (group, metadata) = (member.group.clone(), member.metadata.clone());
+        tasks.spawn(async move {
+            let mut settling = JoinSet::new();
+            while let Some(shard) = taken_over.recv().await {
+                while settling.try_join_next().is_some() {}
+                settling.spawn(metadata.clone().settle_in(shard));
+                if shard == ShardId(0) {
+                    settling.spawn(make_roots(group.clone(), metadata.clone()));
                 }
-            });
+            }
+        });
+    }
+}
+
+/// A host that died between keeping a filesystem and making its root left that to the next leader.
+async fn make_roots(group: Arc<ClusterGroup>, metadata: Arc<Metadata>) {
+    for fs in group.filesystems().await {
+        if let Err(error) = metadata.make_root(fs).await {
+            tracing::warn!(%fs, %error, "root directory not made, the next leader will");
         }
     }
 }

@@ -34,3 +34,17 @@ impl SharedMap {
         true
     }
 }
+
+/// Says once, for people, what became of hosts and drives.
+pub(crate) fn log_changes(old: &ClusterMap, new: &ClusterMap) {
+    for host in &new.hosts {
+        if old.host(host.id).is_some_and(|before| before.state != host.state) {
+            tracing::info!(host = host.name, state = ?host.state, epoch = %new.epoch, "host changed state");
+        }
+    }
+    for drive in &new.drives {
+        if old.drive(drive.id).is_some_and(|before| before.state != drive.state) {
+            tracing::info!(drive = %drive.id, state = ?drive.state, epoch = %new.epoch, "drive changed state");
+        }
+    }
+}

@@ -51,7 +51,6 @@ impl World {
             cluster: Uuid([7; 16]),
             geometry: Geometry { data: 4, parity: 2 },
             shards: 8,
-            metadata_hosts: 4,
             hosts: forming,
         })
         .unwrap();

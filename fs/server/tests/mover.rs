@@ -54,9 +54,7 @@ impl World {
         let addresses = forming.iter().map(|host| host.address.clone()).collect();
         let geometry = Geometry { data: 2, parity: 1 };
         let (name, cluster) = ("test".into(), Uuid([7; 16]));
-        let map =
-            forebay_cluster::form(&Formation { name, cluster, geometry, shards: 4, metadata_hosts: 2, hosts: forming })
-                .unwrap();
+        let map = forebay_cluster::form(&Formation { name, cluster, geometry, shards: 4, hosts: forming }).unwrap();
         for host in &map.hosts {
             let request = ClusterRequest::Form { map: Box::new(map.clone()), you: host.id };
             ask(&key, &host.address, request).await;

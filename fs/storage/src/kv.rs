@@ -6,7 +6,7 @@
 
 use std::path::{Path, PathBuf};
 
-use forebay_env::{Batch, Durability, Kv, KvError, Pair};
+use forebay_env::{Batch, Durability, Kv, KvError, Pair, Visitor};
 use rocksdb::{DB, DBCompressionType, IteratorMode, Options, ReadOptions, WriteBatch, WriteOptions};
 
 /// A database directory that cannot be opened.
@@ -95,6 +95,20 @@ impl Kv for RocksKv {
             .transpose()
             .map(|item| item.map(|(key, value)| (key.into_vec(), value.into_vec())))
             .map_err(failed)
+    }
+
+    fn visit(&self, start: &[u8], end: &[u8], visit: &mut Visitor<'_>) -> Result<(), KvError> {
+        if start >= end {
+            return Ok(());
+        }
+        // An iterator sees the database as it was when it was made.
+        for item in self.db.iterator_opt(IteratorMode::Start, Self::read_range(start, end)) {
+            let (key, value) = item.map_err(failed)?;
+            if !visit(&key, &value) {
+                break;
+            }
+        }
+        Ok(())
     }
 
     fn write(&self, batch: Batch, durability: Durability) -> Result<(), KvError> {

@@ -69,6 +69,15 @@ impl Epoch {
     }
 }
 
+/// A place in the log of a metadata shard.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Default, Debug)]
+pub struct LogPosition {
+    /// Index of an entry, from 1; 0 for the place before the first.
+    pub index: u64,
+    /// The term the entry was proposed in.
+    pub term: u64,
+}
+
 /// An inode number within a filesystem. The low [`limits::SHARD_BITS`] bits name the metadata shard that holds the
 /// inode; the rest is that shard's counter, starting at 1, so no inode number is zero.
 #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize, Default)]

@@ -19,7 +19,7 @@ pub use cred::Cred;
 pub use errno::Errno;
 pub use extent::{ByteRange, Extent, Location, ObjectRef, StripeRef};
 pub use ids::{
-    DriveId, Epoch, FsId, Geometry, HostId, InodeId, LifetimeClass, OpId, PgId, SessionId, ShardId, StripeId, TaskId,
-    TierId, Uuid,
+    DriveId, Epoch, FsId, Geometry, HostId, InodeId, LifetimeClass, LogPosition, OpId, PgId, SessionId, ShardId,
+    StripeId, TaskId, TierId, Uuid,
 };
 pub use time::Timestamp;

@@ -1,9 +1,9 @@
 //! Service *cluster*: everyone to a host, for the map, sessions, filesystems and tiers.
 //!
-//! Any host answers [`ClusterRequest::Identify`] and [`ClusterRequest::GetMap`]; the rest is for the host that serves
+//! Any host answers [`ClusterRequest::Identify`] and [`ClusterRequest::GetMap`]; the rest is for the host that leads
 //! shard 0, the cluster group's, and others answer [`ClusterError::NotHere`] naming it.
 
-use forebay_types::{DriveId, Epoch, FsId, Geometry, HostId, SessionId, TierId, Uuid};
+use forebay_types::{DriveId, Epoch, FsId, Geometry, HostId, SessionId, ShardId, TierId, Uuid};
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::DriveStats;
@@ -77,8 +77,29 @@ pub struct Heartbeat {
     pub epoch: Epoch,
     /// Its drives.
     pub drives: Vec<DriveStats>,
-    /// Sessions its shards remember.
+    /// Sessions that the shards it leads remember.
     pub sessions: Vec<SessionId>,
+    /// The shards it has replicas of.
+    pub replicas: Vec<ReplicaStatus>,
+}
+
+/// A host's replica of a metadata shard.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct ReplicaStatus {
+    /// The shard.
+    pub shard: ShardId,
+    /// Whether this replica leads it.
+    pub leads: bool,
+    /// The term it is in.
+    pub term: u64,
+    /// Index of the last entry it has applied.
+    pub applied: u64,
+    /// Index of the last entry in its log.
+    pub last: u64,
+    /// The hosts that have a vote, as far as this replica knows.
+    pub voters: Vec<HostId>,
+    /// The hosts that are catching up.
+    pub learners: Vec<HostId>,
 }
 
 /// A tier to attach.
@@ -185,6 +206,8 @@ pub struct ClusterStatus {
     pub drives: Vec<DriveStats>,
     /// Client sessions: id, client's host name, filesystem, milliseconds since the last renewal.
     pub sessions: Vec<(SessionId, String, String, u64)>,
+    /// Replicas of metadata shards, by host, as last heard.
+    pub replicas: Vec<(HostId, Vec<ReplicaStatus>)>,
 }
 
 /// Why the cluster service refused.
@@ -204,13 +227,11 @@ pub enum ClusterError {
         /// The cluster it is in.
         cluster: Uuid,
     },
-    /// Another host serves the cluster group.
-    #[error("the cluster group is served by {host} at {address}")]
+    /// Another host leads the cluster group, or none does at present.
+    #[error("the cluster group is led by another host")]
     NotHere {
-        /// That host.
-        host: HostId,
-        /// Its address.
-        address: String,
+        /// That host, if this one knows.
+        leader: Option<HostId>,
     },
     /// No filesystem of that name.
     #[error("there is no filesystem '{name}'; there are: {have}")]
@@ -270,8 +291,6 @@ pub struct Formation {
     pub geometry: Geometry,
     /// Number of metadata shards.
     pub shards: u16,
-    /// On how many of the hosts, from the first, the shards are spread.
-    pub metadata_hosts: u16,
     /// Hosts, in order.
     pub hosts: Vec<FormingHost>,
 }

@@ -29,6 +29,8 @@ pub enum Service {
     Cluster = 3,
     /// [`crate::tier`]
     Tier = 4,
+    /// [`crate::raft`]
+    Raft = 5,
 }
 
 /// Direction of a message.
@@ -119,6 +121,7 @@ impl Header {
             2 => Service::Chunk,
             3 => Service::Cluster,
             4 => Service::Tier,
+            5 => Service::Raft,
             n => return field("service", n.into()),
         };
         let kind = match raw[5] {

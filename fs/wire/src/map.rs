@@ -90,13 +90,13 @@ pub struct PlacementGroup {
     pub writable: bool,
 }
 
-/// Where a metadata shard is served.
+/// Where a metadata shard is kept.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct ShardEntry {
     /// The shard.
     pub id: ShardId,
-    /// The host that serves it.
-    pub host: HostId,
+    /// The hosts that should have a replica, the one that should lead first. Never empty, never the same host twice.
+    pub replicas: Vec<HostId>,
 }
 
 /// A filesystem.
@@ -144,10 +144,10 @@ impl ClusterMap {
         self.groups.iter().find(|g| g.id == id)
     }
 
-    /// The host that serves a metadata shard.
-    #[must_use]
-    pub fn shard_host(&self, id: ShardId) -> Option<&HostEntry> {
-        self.shards.get(usize::from(id.0)).and_then(|s| self.host(s.host))
+    /// The hosts that have a replica of a metadata shard, the one that should lead first; none for no such shard.
+    pub fn replicas(&self, id: ShardId) -> impl Iterator<Item = &HostEntry> {
+        let replicas = self.shards.get(usize::from(id.0)).map_or(&[][..], |shard| shard.replicas.as_slice());
+        replicas.iter().filter_map(|host| self.host(*host))
     }
 
     /// The filesystem of a name.

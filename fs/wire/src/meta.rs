@@ -8,8 +8,8 @@ mod peer;
 
 use bytes::Bytes;
 use forebay_types::{
-    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, InodeId, LifetimeClass, NewMode, OpId,
-    SessionId, ShardId, Statfs, StripeId, Timestamp,
+    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LifetimeClass, NewMode,
+    OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -106,7 +106,7 @@ pub enum ReadOp {
         ino: InodeId,
     },
     /// Check permission and remember (until `Close` or the session's end) that the session has the file open: an
-    /// unlinked file lives as long. With neither `read` nor `write` nothing is checked: for a file the caller has just
+    /// unlinked file lives as long. Opened twice, one `Close` still ends it: clients count. With neither `read` nor `write` nothing is checked: for a file the caller has just
     /// made, whose mode may deny what its descriptor allows.
     Open {
         /// The file.
@@ -116,7 +116,7 @@ pub enum ReadOp {
         /// To write.
         write: bool,
     },
-    /// End one `Open`.
+    /// The session has the file open no more.
     Close {
         /// The file.
         ino: InodeId,
@@ -131,6 +131,20 @@ pub enum ReadOp {
     /// Space and inodes of this shard's part of the filesystem: `total_bytes` is what its files' extents cover, and
     /// `free_bytes` is zero.
     Statfs,
+    /// Tell a new leader everything that the session has open in the shard. Said twice, the first counts.
+    Introduce {
+        /// What it has open, or is about to.
+        inodes: Vec<OpenInode>,
+    },
+}
+
+/// An inode that a session has open.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct OpenInode {
+    /// The inode.
+    pub ino: InodeId,
+    /// Whether for writing.
+    pub write: bool,
 }
 
 /// Mutations.
@@ -485,13 +499,15 @@ pub enum MetaError {
     /// An answer POSIX has a number for.
     #[error("{0}")]
     Posix(Errno),
-    /// The host does not serve the shard: fetch the map.
-    #[error("{shard} is not served here (map epoch {epoch})")]
+    /// The host does not lead the shard: ask its leader, or fetch the map.
+    #[error("{shard} is not led from here (map epoch {epoch})")]
     NotServed {
         /// The shard.
         shard: ShardId,
         /// The host's map epoch.
         epoch: Epoch,
+        /// Who leads it, if the host knows.
+        leader: Option<HostId>,
     },
     /// The name is part of an operation over two shards that has not ended: ask again shortly.
     #[error("an operation on this name is still under way")]
@@ -517,6 +533,13 @@ pub enum MetaError {
     Storage {
         /// What storage said.
         reason: String,
+    },
+    /// The shard's leader does not know yet what the session has open: say so with [`ReadOp::Introduce`], then ask
+    /// again. Nothing happened.
+    #[error("the new leader of {shard} does not know the session yet")]
+    NotIntroduced {
+        /// The shard.
+        shard: ShardId,
     },
 }
 

@@ -6,7 +6,7 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use forebay_types::{
-    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, InodeId, LifetimeClass, Location, NewMode,
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LifetimeClass, Location, NewMode,
     ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
@@ -14,6 +14,7 @@ use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::meta::{
     MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, PeerAction, PeerStep, ReadOp, TxnId,
 };
+use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
@@ -140,4 +141,31 @@ fn tier_messages() {
     check("tier-progress", &TierReply::Progress(progress));
     let probed = TierReply::Probed { files: 1, bytes: 2, file: Some("f".into()), pin: Uuid([8; 16]) };
     check("tier-probed", &probed);
+}
+
+#[test]
+fn raft() {
+    let message = |body| RaftMessage { shard: ShardId(7), from: HostId(1), to: HostId(2), term: 9, body };
+    let entry = |index, data| RaftEntry { term: 9, index, data };
+    let entries = vec![
+        entry(6, RaftData::Empty),
+        entry(7, RaftData::Shard("abc".as_bytes().into())),
+        entry(8, RaftData::Members(MembersChange::AddLearner(HostId(3)))),
+    ];
+    let bodies = [
+        RaftBody::Append { index: 5, log_term: 5, commit: 5, entries },
+        RaftBody::AppendReply { index: 8, log_term: 0, commit: 7, reject: false, reject_hint: 0 },
+        RaftBody::Vote { pre: true, index: 8, log_term: 9, commit: 7, commit_term: 9, transfer: false },
+        RaftBody::VoteReply { pre: true, reject: true, commit: 7, commit_term: 9 },
+        RaftBody::Heartbeat { commit: 7, context: "12345678".as_bytes().into() },
+        RaftBody::HeartbeatReply { commit: 7, context: "12345678".as_bytes().into() },
+        RaftBody::FetchState { index: 7, log_term: 9 },
+        RaftBody::StateFailed,
+        RaftBody::TakeOver,
+    ];
+    check("raft_messages", &RaftRequest::Messages(bodies.into_iter().map(message).collect()));
+    check("raft_open_state", &RaftRequest::OpenState { shard: ShardId(7) });
+    check("raft_next_rows", &RaftRequest::NextRows { transfer: 4, page: 2 });
+    let rows = vec![("k".as_bytes().into(), "v".as_bytes().into())];
+    check("raft_rows", &RaftReply::Rows { rows, end: true });
 }

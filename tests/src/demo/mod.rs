@@ -12,6 +12,7 @@ pub mod screen;
 pub mod scripts;
 pub mod verify;
 
+use std::hash::{BuildHasher, RandomState};
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -29,8 +30,6 @@ use job::Stage;
 use record::{JobRecord, Record};
 use screen::{Screen, size};
 
-/// Storage hosts that die: they carry no metadata shard.
-const VICTIMS: [&str; 2] = ["s5", "s6"];
 const HOSTS: u32 = 6;
 const NODES: u32 = 2;
 const FIRST: Recipe = Recipe { seed: 1, small_files: 1200, large_mib: 256 };
@@ -119,7 +118,8 @@ fn play(lab: &Lab, options: &Options, screen: &Screen, record: &mut Record) -> R
     screen.step("Reports");
     record.jobs.iter_mut().try_for_each(|job| stage.report(job))?;
     if options.keep {
-        cluster.restart(&VICTIMS)?;
+        let down = cluster.down()?;
+        cluster.restart(&down.iter().map(String::as_str).collect::<Vec<_>>())?;
     }
     Ok(())
 }
@@ -166,21 +166,32 @@ fn second_job(stage: &Stage<'_>, cluster: &mut Cluster, record: &mut Record) -> 
         let there = markers.iter().all(|marker| marker.exists());
         Ok(if there { wait::Seen::Yes(()) } else { wait::Seen::NotYet(state.text) })
     })?;
-    for host in VICTIMS {
+    let victims = draw_two(&cluster.names());
+    let victims = [victims[0].as_str(), victims[1].as_str()];
+    for host in victims {
         let status = cluster.daemon(host).kill()?;
         let by_kill = std::os::unix::process::ExitStatusExt::signal(&status) == Some(Signal::SIGKILL as i32);
         record.hosts_killed += u64::from(by_kill);
     }
     stage.screen.note(&format!(
-        "SIGKILL to {} while job {id} runs (they carry no metadata shard; data is 4+2)",
-        VICTIMS.join(" and ")
+        "SIGKILL to {} while job {id} runs (any two of the six, drawn at random; data is 4+2, metadata on five each)",
+        victims.join(" and ")
     ));
-    cluster.wait_down(&VICTIMS, DETECTED)?;
+    cluster.wait_down(&victims, DETECTED)?;
     stage.screen.note(&cluster.forebay(&cluster.hosts()[0])?.arg("status").run()?);
     let killed = stage.lab.shared().join(scripts::KILLED);
     std::fs::write(&killed, "")
         .map_err(|source| LabError::Io { what: format!("write {}", killed.display()), source })?;
     stage.finish(id, job)
+}
+
+/// Two of these names, in order, drawn anew each time.
+fn draw_two(names: &[String]) -> [String; 2] {
+    // The keys of a new hasher are random (std::collections::hash_map::RandomState).
+    let number = RandomState::new().hash_one(0_u8) as usize;
+    let (first, other) = (number % names.len(), (number >> 32) % (names.len() - 1));
+    let second = (first + 1 + other) % names.len();
+    [names[first.min(second)].clone(), names[first.max(second)].clone()]
 }
 
 fn explain(screen: &Screen, id: &str) {

@@ -7,9 +7,28 @@ use toml::Table;
 use super::tree::{File, Finding, Tree};
 
 /// The crates of `fs/`, from the innermost out. A crate may depend on those before it.
-const LIST: [&str; 20] = [
-    "types", "wire", "env", "erasure", "cluster", "meta", "drive", "cache", "tier", "net", "storage", "object",
-    "client", "server", "mount", "bypass", "gateway", "admin", "cli", "sim",
+const LIST: [&str; 21] = [
+    "types",
+    "wire",
+    "env",
+    "erasure",
+    "cluster",
+    "consensus",
+    "meta",
+    "drive",
+    "cache",
+    "tier",
+    "net",
+    "storage",
+    "object",
+    "client",
+    "server",
+    "mount",
+    "bypass",
+    "gateway",
+    "admin",
+    "cli",
+    "sim",
 ];
 /// Crates beside `fs/`, with all they may depend on.
 const JOB_SIDE: [(&str, &[&str]); 7] = [

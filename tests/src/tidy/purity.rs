@@ -4,12 +4,13 @@
 use super::tree::{File, Finding, Tree};
 
 /// Folders of the pure crates.
-const PURE: [&str; 11] = [
+const PURE: [&str; 12] = [
     "fs/types/",
     "fs/wire/",
     "fs/env/",
     "fs/erasure/",
     "fs/cluster/",
+    "fs/consensus/",
     "fs/meta/",
     "fs/drive/",
     "fs/cache/",

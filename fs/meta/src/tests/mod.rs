@@ -7,4 +7,4 @@ mod namespace;
 mod permissions;
 mod sessions;
 mod shapes;
-mod world;
+pub(crate) mod world;

@@ -6,7 +6,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_env::{Batch, Durability, Kv, MemoryKv};
 use forebay_types::{
-    Cred, Errno, FileKind, FsId, Geometry, InodeId, LifetimeClass, OpId, PgId, SessionId, ShardId, Timestamp,
+    Cred, Errno, FileKind, FsId, Geometry, InodeId, LifetimeClass, LogPosition, OpId, PgId, SessionId, ShardId,
+    Timestamp,
 };
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, NewNode, ReadOp};
 
@@ -56,10 +57,18 @@ pub struct World {
     sequence: BTreeMap<SessionId, u64>,
 }
 
+/// Where the log of a shard is that is not replicated.
+fn log_key(shard: u16, index: u64) -> Vec<u8> {
+    [&b"log"[..], &shard.to_be_bytes(), &index.to_be_bytes()].concat()
+}
+
 fn open(kv: &Arc<MemoryKv>, n: u16, count: u16) -> Shard<Arc<MemoryKv>> {
     let config = ShardConfig { shard: ShardId(n), shard_count: count, receipt_key: receipt_key() };
     let mut shard = Shard::open(kv.clone(), config).unwrap();
-    shard.recover().unwrap();
+    let (start, end) = (log_key(n, shard.applied().index + 1), log_key(n, u64::MAX));
+    for (index, (_, bytes)) in (shard.applied().index + 1..).zip(kv.scan(&start, &end, usize::MAX).unwrap()) {
+        shard.apply(LogPosition { index, term: 1 }, &crate::Entry::decode(&bytes).unwrap()).unwrap();
+    }
     shard
 }
 
@@ -86,18 +95,17 @@ impl World {
     pub fn submit(&mut self, to: ShardId, input: Input) -> Option<MetaReply> {
         self.now.secs += 1;
         let host = &mut self.hosts[usize::from(to.0)];
-        let entry = match host.shard.prepare(self.now, &Groups, &host.opens, input.clone()) {
+        let entry = match host.shard.prepare(self.now, &Groups, &mut host.opens, input.clone()) {
             Ok(entry) => entry,
             Err(error) => return Some(MetaReply::Error(error)),
         };
         assert_eq!(crate::Entry::decode(&entry.encode()).unwrap(), entry);
-        let index = host.shard.applied() + 1;
+        let index = host.shard.applied().index + 1;
         let mut batch = Batch::default();
-        let behind = host.shard.applied().saturating_sub(self.dice.roll(8));
-        host.shard.truncate_log(&mut batch, behind);
-        host.shard.append(&mut batch, index, std::slice::from_ref(&entry));
+        batch.put(log_key(to.0, index), entry.encode());
         host.kv.write(batch, Durability::Flushed).unwrap();
-        let Applied { reply, effects } = host.shard.apply(index, &entry).unwrap();
+        let Applied { reply, effects } = host.shard.apply(LogPosition { index, term: 1 }, &entry).unwrap();
+        host.opens.settle(&entry);
         for effect in effects {
             match effect {
                 Effect::Send { to, step } => self.fly(to, Input::Peer(step)),

@@ -5,7 +5,7 @@ use std::os::unix::fs::PermissionsExt;
 use std::os::unix::net::UnixListener as StdListener;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_wire::node::{NodeCall, NodeReply, VERSION};
 use serde::Deserialize;
@@ -23,6 +23,9 @@ const REQUEST_MAX_BYTES: u64 = 4 << 20;
 const CALLER_TIMEOUT: Duration = Duration::from_secs(5);
 /// Callers served at once; further ones wait in the kernel.
 const MOST_CALLERS: usize = 64;
+/// How long the daemon of a mount that is gone may take to end, and how often it is looked for. Nobody says when.
+const PREDECESSOR: Duration = Duration::from_secs(10);
+const LOOK_AGAIN: Duration = Duration::from_millis(50);
 
 /// The socket, bound; it is removed when this is dropped.
 pub struct Listener {
@@ -39,8 +42,19 @@ impl Drop for Listener {
 }
 
 impl Listener {
-    /// Binds the socket, taking the place of one that nobody serves any more.
+    /// Binds the socket, taking the place of one that nobody serves any more. One that is served is waited for a
+    /// while: umount returns before the daemon of the mount that was has ended.
     pub fn bind(path: &Path) -> Result<Self, MountError> {
+        let until = Instant::now() + PREDECESSOR;
+        loop {
+            match Self::bind_now(path) {
+                Err(MountError::SocketTaken { .. }) if Instant::now() < until => std::thread::sleep(LOOK_AGAIN),
+                result => return result,
+            }
+        }
+    }
+
+    fn bind_now(path: &Path) -> Result<Self, MountError> {
         let failed = |source| MountError::Socket { socket: path.into(), source };
         if let Some(parent) = path.parent() {
             std::fs::create_dir_all(parent).map_err(failed)?;

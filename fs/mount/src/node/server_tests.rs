@@ -20,11 +20,28 @@ fn a_socket_is_taken_over_only_from_the_dead() {
     let path = dir.path().join("run/node.sock");
     let first = Listener::bind(&path).unwrap();
     assert_eq!(std::fs::metadata(&path).unwrap().permissions().mode() & 0o777, 0o600);
-    assert!(matches!(Listener::bind(&path), Err(MountError::SocketTaken { .. })));
+    assert!(matches!(Listener::bind_now(&path), Err(MountError::SocketTaken { .. })));
     drop(first);
     assert!(!path.exists());
     // A listener that died left its file behind.
     drop(StdListener::bind(&path).unwrap());
     assert!(path.exists());
     Listener::bind(&path).unwrap();
+}
+
+/// Found by a mount right after an umount: the first mount's daemon was still writing back.
+#[test]
+fn a_predecessor_that_is_about_to_end_is_waited_for() {
+    let dir = tempfile::tempdir().unwrap();
+    let path = dir.path().join("node.sock");
+    let first = Listener::bind(&path).unwrap();
+    let waiting = {
+        let path = path.clone();
+        std::thread::spawn(move || Listener::bind(&path).map(drop))
+    };
+    // It has looked at least once when it has called.
+    first.socket.set_nonblocking(false).unwrap();
+    first.socket.accept().unwrap();
+    drop(first);
+    waiting.join().unwrap().unwrap();
 }

@@ -12,15 +12,15 @@ use forebay_wire::meta::{MetaCall, MetaError, MetaReply, MetaRequest, PeerStep, 
 use tokio::runtime::Handle;
 use tokio::sync::mpsc;
 
-use super::writer::Work;
+use super::driver::Work;
 
 /// Longest wait for one answer.
-const TIMEOUT: Duration = Duration::from_secs(5);
+const TIMEOUT: Duration = Duration::from_secs(2);
 /// Pause before a step is sent again: first and longest.
 const PAUSE_FIRST: Duration = Duration::from_millis(5);
 const PAUSE_LONGEST: Duration = Duration::from_millis(500);
 
-/// Sends steps and brings their answers back to the writer. The steps themselves are kept by the shards.
+/// Sends steps and brings their answers back to the driver. The steps themselves are kept by the shards.
 pub(super) struct Outbox {
     queue: mpsc::WeakSender<Work>,
     client: Cluster,
@@ -45,15 +45,15 @@ impl Outbox {
             under_way.lock().unwrap_or_else(PoisonError::into_inner).remove(&key);
             if let (Some(reply), Some(queue)) = (reply, queue.upgrade()) {
                 let input = Input::Answer { txn: step.txn, step: step.step, reply };
-                // The writer ends with the host; then the step is sent again at the next start.
-                let _ = queue.send(Work { shard: from, input, reply: None }).await;
+                // The driver ends with the host; then the shard's next leader sends the step again.
+                let _ = queue.send(Work::Input { shard: from, input, waiter: None }).await;
             }
         });
     }
 }
 
 impl Outbox {
-    /// Hands an input back to the writer, later.
+    /// Hands a work back to the driver, later.
     pub fn submit(&self, work: Work) {
         let queue = self.queue.clone();
         self.runtime.spawn(async move {
@@ -71,21 +71,19 @@ async fn ask(client: &Cluster, queue: &mpsc::WeakSender<Work>, to: ShardId, step
         queue.upgrade()?;
         let map = client.map().await.ok()?;
         let request = MetaRequest { shard: to, epoch: map.epoch, call: MetaCall::Peer(step.clone()) };
-        if let Some(host) = map.shard_host(to) {
-            match call_meta(&client.peer(&host.address), &request, TIMEOUT).await {
-                Ok(MetaReply::Error(
-                    error @ (MetaError::Busy | MetaError::NotServed { .. } | MetaError::Storage { .. }),
-                )) => {
-                    tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not done, trying again");
-                }
-                Ok(reply) => return Some(reply),
-                Err(error) => {
-                    tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not answered, trying again")
-                }
+        let host = client.leader(&map, to)?;
+        match call_meta(&client.peer(&host.address), &request, TIMEOUT).await {
+            Ok(MetaReply::Error(MetaError::NotServed { leader, .. })) => client.not_leader(&map, to, host.id, leader),
+            Ok(MetaReply::Error(error @ (MetaError::Busy | MetaError::Storage { .. }))) => {
+                tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not done, trying again");
+            }
+            Ok(reply) => return Some(reply),
+            Err(error) => {
+                tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not answered, trying again");
+                client.not_leader(&map, to, host.id, None);
             }
         }
         tokio::time::sleep(pause).await;
         pause = (pause * 2).min(PAUSE_LONGEST);
-        let _ = client.refresh().await;
     }
 }

@@ -1,0 +1,333 @@
+//! A shard's replica on this host: the consensus group, the state, and who waits for what.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+
+use bytes::Bytes;
+use forebay_consensus::{Committed, CommittedData, FIRST, Group, Outcome, encode_members};
+use forebay_env::{Batch, Kv};
+use forebay_meta::{Applied, Effect, Entry, Input, OpenTable, Shard, ShardConfig, ShardError, Staging};
+use forebay_types::{HostId, LogPosition, OpId, ShardId};
+use forebay_wire::cluster::ReplicaStatus;
+use forebay_wire::meta::{MetaError, MetaReply};
+use tokio::sync::oneshot;
+
+use super::lead::{Lead, LeadState};
+use super::{AnyShard, read_lock};
+use crate::clock::Clock;
+use crate::placement::MapPlacement;
+
+/// Applied entries kept in the log for replicas that are behind.
+const LOG_KEPT: u64 = 8192;
+/// The log is cut when so many more than that are there.
+const LOG_SLACK: u64 = 1024;
+
+/// What others on the host see of a replica.
+pub(crate) struct Served {
+    pub id: ShardId,
+    pub shard: RwLock<AnyShard>,
+    opens: Mutex<OpenTable>,
+    pub lead: Lead,
+    status: Mutex<ReplicaStatus>,
+}
+
+impl Served {
+    pub fn opens(&self) -> MutexGuard<'_, OpenTable> {
+        self.opens.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    pub fn status(&self) -> ReplicaStatus {
+        self.status.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+}
+
+/// Whoever waits for an answer.
+pub(super) type Waiter = Option<oneshot::Sender<MetaReply>>;
+
+/// Answers, if anybody waits.
+pub(super) fn answer(waiter: Waiter, reply: MetaReply) {
+    if let Some(waiter) = waiter {
+        // Whoever asked may have stopped waiting; a retry finds the answer in the shard's state.
+        let _ = waiter.send(reply);
+    }
+}
+
+/// An entry on its way through the log.
+struct Proposed {
+    at: LogPosition,
+    entry: Entry,
+    waiter: Waiter,
+}
+
+/// What the driver has to see to after a turn.
+#[derive(Default)]
+pub(super) struct Todo {
+    /// Effects of what was applied, on the leader.
+    pub effects: Vec<Effect>,
+    /// The cluster group's state has changed.
+    pub cluster_changed: bool,
+    /// This replica leads now, and has applied everything from before.
+    pub took_over: bool,
+}
+
+/// See the module.
+pub(super) struct Replica {
+    pub served: Arc<Served>,
+    pub group: Group<Arc<dyn Kv>>,
+    pub fetching: bool,
+    /// Ticks since this replica began to lead.
+    pub led_ticks: u32,
+    me: HostId,
+    config: ShardConfig,
+    kv: Arc<dyn Kv>,
+    /// A state received and not yet put in place.
+    staged: Option<Staging>,
+    /// The term in which this replica leads, if it does, and whether it has taken over.
+    leading: Option<(u64, bool)>,
+    proposed: VecDeque<Proposed>,
+    /// Who waits for mutations that need another shard's answer first.
+    waiting: BTreeMap<OpId, Vec<oneshot::Sender<MetaReply>>>,
+    confirmed_ns: u64,
+}
+
+impl Replica {
+    /// Opens a replica, which may be new: then it waits to be sent a state.
+    pub fn open(kv: Arc<dyn Kv>, config: ShardConfig, me: HostId, preferred: bool) -> Result<Self, ShardError> {
+        let id = config.shard;
+        let shard = Shard::open(kv.clone(), config.clone())?;
+        let corrupt = |reason: String| ShardError::Corrupt { what: "members of a group", reason };
+        let members = match shard.members()? {
+            Some(bytes) => forebay_consensus::decode_members(&bytes).map_err(|e| corrupt(e.to_string()))?,
+            None => forebay_wire::raft::Members::default(),
+        };
+        let group = Group::open(kv.clone(), id, me, shard.applied(), &members, preferred)
+            .map_err(|error| corrupt(error.to_string()))?;
+        let status = Mutex::new(ReplicaStatus {
+            shard: id,
+            leads: false,
+            term: 0,
+            applied: 0,
+            last: 0,
+            voters: Vec::new(),
+            learners: Vec::new(),
+        });
+        let (shard, opens) = (RwLock::new(shard), Mutex::new(OpenTable::after_failover()));
+        Ok(Self {
+            served: Arc::new(Served { id, shard, opens, lead: Lead::new(), status }),
+            group,
+            fetching: false,
+            led_ticks: 0,
+            me,
+            config,
+            kv,
+            staged: None,
+            leading: None,
+            proposed: VecDeque::new(),
+            waiting: BTreeMap::new(),
+            confirmed_ns: 0,
+        })
+    }
+
+    /// Whether inputs are taken.
+    pub fn leads(&self) -> bool {
+        matches!(self.leading, Some((_, true)))
+    }
+
+    /// What to say to whoever asks the wrong replica.
+    pub fn not_served(&self, epoch: forebay_types::Epoch) -> MetaReply {
+        let leader = self.group.standing().leader;
+        match leader {
+            // It is about to take over.
+            Some(leader) if leader == self.me => MetaReply::Error(MetaError::Busy),
+            leader => MetaReply::Error(MetaError::NotServed { shard: self.served.id, epoch, leader }),
+        }
+    }
+
+    /// Prepares an input and proposes it.
+    pub fn propose(&mut self, clock: &Clock, placement: &MapPlacement, input: Input, waiter: Waiter) {
+        let mut opens = self.served.opens();
+        let prepared = read_lock(&self.served.shard).prepare(clock.wall(), placement, &mut opens, input);
+        let entry = match prepared {
+            Ok(entry) => entry,
+            Err(error) => return answer(waiter, MetaReply::Error(error)),
+        };
+        match self.group.propose(entry.encode()) {
+            Ok(at) => self.proposed.push_back(Proposed { at, entry, waiter }),
+            Err(_) => {
+                opens.settle(&entry);
+                answer(waiter, MetaReply::Error(MetaError::Busy));
+            }
+        }
+    }
+
+    /// Hands the lead to another host. From now on a read needs a confirmation of its own, and will get none.
+    pub fn hand_over(&mut self, to: HostId) {
+        self.led_ticks = 0;
+        self.confirmed_ns = 0;
+        self.served.lead.set(LeadState { confirmed_ns: 0, ..self.served.lead.get() });
+        self.group.hand_over(to);
+    }
+
+    /// A state has been fetched from `leader`.
+    pub fn fetched(&mut self, leader: HostId, staging: Staging) -> Result<(), ShardError> {
+        let (at, members) = staging.received(&*self.kv)?;
+        let corrupt = |reason: String| ShardError::Corrupt { what: "members of a group", reason };
+        let members = forebay_consensus::decode_members(&members).map_err(|e| corrupt(e.to_string()))?;
+        self.staged = Some(staging);
+        self.group.install(leader, at, &members);
+        Ok(())
+    }
+
+    /// Collects what must be stored; whether it must be flushed.
+    pub fn collect(&mut self, batch: &mut Batch, out: &mut Outcome) -> bool {
+        let flush = self.group.collect(batch, out);
+        let staged = self.staged.take();
+        if out.installed {
+            staged.expect("a state is installed only after it was fetched").install(batch);
+        }
+        flush
+    }
+
+    /// What was collected is stored: applies what is committed.
+    pub fn settle(&mut self, out: &mut Outcome) -> Result<Todo, ShardError> {
+        self.group.persisted(out);
+        if out.installed {
+            let shard = Shard::open(self.kv.clone(), self.config.clone())?;
+            let at = shard.applied();
+            *self.shard_mut() = shard;
+            self.group.applied(at);
+            tracing::info!(shard = %self.served.id, at = at.index, "state received from the leader");
+        }
+        let mut todo = Todo { cluster_changed: out.installed, ..Todo::default() };
+        self.note_role();
+        for committed in std::mem::take(&mut out.committed) {
+            self.apply(committed, &mut todo)?;
+        }
+        self.confirmed_ns = out.confirmed.iter().copied().chain([self.confirmed_ns]).max().unwrap_or(0);
+        self.publish(&mut todo);
+        Ok(todo)
+    }
+
+    fn apply(&mut self, committed: Committed, todo: &mut Todo) -> Result<(), ShardError> {
+        let Committed { at, data } = committed;
+        match data {
+            CommittedData::Shard(bytes) => self.apply_entry(at, &bytes, todo)?,
+            CommittedData::Empty => self.shard_mut().set_members(at, None)?,
+            CommittedData::Members(members) => {
+                tracing::info!(shard = %self.served.id, voters = ?members.voters, learners = ?members.learners, "members");
+                self.shard_mut().set_members(at, Some(encode_members(&members)))?;
+            }
+        }
+        self.group.applied(at);
+        Ok(())
+    }
+
+    fn shard_mut(&self) -> std::sync::RwLockWriteGuard<'_, AnyShard> {
+        self.served.shard.write().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn apply_entry(&mut self, at: LogPosition, bytes: &Bytes, todo: &mut Todo) -> Result<(), ShardError> {
+        // What another leader put in the place of ours: whoever waits asks again, with the same name.
+        while self
+            .proposed
+            .front()
+            .is_some_and(|ours| ours.at.index < at.index || ours.at.index == at.index && ours.at != at)
+        {
+            self.proposed.pop_front().into_iter().for_each(|lost| self.lose(lost));
+        }
+        let (entry, waiter, ours) = match self.proposed.pop_front_if(|ours| ours.at == at) {
+            Some(proposed) => (proposed.entry, proposed.waiter, true),
+            None => (Entry::decode(bytes)?, None, false),
+        };
+        let Applied { reply, effects } = self.shard_mut().apply(at, &entry)?;
+        if self.leading.is_some() {
+            let mut opens = self.served.opens();
+            if ours {
+                opens.settle(&entry);
+            }
+            for effect in &effects {
+                if let Effect::Opened { fs, session, ino } = effect {
+                    opens.opened(*fs, *session, *ino);
+                }
+            }
+        }
+        match (reply, &entry.input) {
+            (Some(reply), _) => answer(waiter, reply),
+            (None, Input::Mutate(mutation)) => self.waiting.entry(mutation.id).or_default().extend(waiter),
+            (None, _) => answer(waiter, MetaReply::Error(MetaError::Busy)),
+        }
+        todo.cluster_changed |= matches!(entry.input, Input::Cluster { .. });
+        for effect in effects {
+            if let Effect::Reply { id, reply } = &effect {
+                let waiting = self.waiting.remove(id).unwrap_or_default();
+                waiting.into_iter().for_each(|waiter| answer(Some(waiter), reply.clone()));
+            }
+            todo.effects.push(effect);
+        }
+        Ok(())
+    }
+
+    fn lose(&self, lost: Proposed) {
+        self.served.opens().settle(&lost.entry);
+        let error = MetaError::NotServed { shard: self.served.id, epoch: forebay_types::Epoch(0), leader: None };
+        answer(lost.waiter, MetaReply::Error(error));
+    }
+
+    /// Notices the beginning and the end of this replica's lead.
+    fn note_role(&mut self) {
+        let standing = self.group.standing();
+        let leads = standing.leads.then_some(standing.term);
+        if self.leading.map(|(term, _)| term) == leads {
+            return;
+        }
+        if self.leading.is_some() {
+            tracing::info!(shard = %self.served.id, term = standing.term, leader = ?standing.leader, "does not lead any more");
+            std::mem::take(&mut self.proposed).into_iter().for_each(|lost| self.lose(lost));
+            for waiter in std::mem::take(&mut self.waiting).into_values().flatten() {
+                answer(Some(waiter), MetaReply::Error(MetaError::Busy));
+            }
+        }
+        self.leading = leads.map(|term| (term, false));
+        self.confirmed_ns = 0;
+        self.led_ticks = 0;
+        if leads.is_some() {
+            // Its first entry stands right after the group's beginning: nobody has led before.
+            let first = standing.last <= FIRST.index + 1;
+            *self.served.opens() = if first { OpenTable::new() } else { OpenTable::after_failover() };
+            tracing::info!(shard = %self.served.id, term = standing.term, "elected");
+        }
+    }
+
+    /// Tells everybody else on the host how the replica stands.
+    pub fn publish(&mut self, todo: &mut Todo) {
+        self.note_role();
+        let standing = self.group.standing();
+        if let Some((_, taken_over @ false)) = &mut self.leading
+            && standing.ready
+        {
+            *taken_over = true;
+            todo.took_over = true;
+        }
+        let ready = self.leading.and_then(|(term, taken_over)| taken_over.then_some(term));
+        self.served.lead.set(LeadState { leader: standing.leader, ready, confirmed_ns: self.confirmed_ns });
+        let applied = read_lock(&self.served.shard).applied().index;
+        *self.served.status.lock().unwrap_or_else(PoisonError::into_inner) = ReplicaStatus {
+            shard: self.served.id,
+            leads: ready.is_some(),
+            term: standing.term,
+            applied,
+            last: standing.last,
+            voters: standing.members.voters,
+            learners: standing.members.learners,
+        };
+    }
+
+    /// Cuts the log where it has grown long.
+    pub fn truncate(&mut self, batch: &mut Batch) -> Result<(), forebay_consensus::ConsensusError> {
+        let applied = read_lock(&self.served.shard).applied().index;
+        if applied.saturating_sub(self.group.first()) < LOG_KEPT + LOG_SLACK {
+            return Ok(());
+        }
+        self.group.truncate(batch, applied - LOG_KEPT)
+    }
+}
