@@ -36,9 +36,11 @@ pub fn inside(name: &str) -> Result<PathBuf, LabError> {
     Ok(Path::new(BIN).join(name))
 }
 
-/// Root folder of the workspace this crate was built from.
-pub fn workspace() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR")).parent().expect("this crate lies in a workspace")
+/// Root folder of the workspace whose test runs. Asked when it runs: two checkouts that share a build folder share the
+/// compiled test as well.
+pub fn workspace() -> PathBuf {
+    let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").map(PathBuf::from).expect("cargo or nextest runs this");
+    of_crate.parent().expect("this crate lies in a workspace").to_owned()
 }
 
 /// Fails unless `program` can be found; `package` is named as the remedy.

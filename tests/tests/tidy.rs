@@ -6,7 +6,7 @@ use forebay_tests::paths;
 use forebay_tests::tidy::{self, Finding, Tree};
 
 fn tree() -> Tree {
-    Tree::read(paths::workspace()).expect("the workspace is a git checkout")
+    Tree::read(&paths::workspace()).expect("the workspace is a git checkout")
 }
 
 fn assert_none(found: &[Finding]) {

@@ -20,7 +20,9 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 fn check<T: Serialize + DeserializeOwned + PartialEq + Debug>(name: &str, value: &T) {
-    let path = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/golden").join(format!("{name}.hex"));
+    // Asked when it runs: two checkouts that share a build folder share the compiled test as well.
+    let of_crate = std::env::var_os("CARGO_MANIFEST_DIR").expect("cargo or nextest runs this");
+    let path = PathBuf::from(of_crate).join("tests/golden").join(format!("{name}.hex"));
     let hex: String = forebay_wire::encode(value).iter().map(|byte| format!("{byte:02x}")).collect();
     if std::env::var_os("FOREBAY_WRITE_GOLDEN").is_some() {
         std::fs::write(&path, format!("{hex}\n")).unwrap();
