@@ -22,12 +22,14 @@ const LATER: &[(&str, &str)] = &[
     ("slurm.url", "Slurm is read with squeue --json"),
     ("slurm.api_versions", "Slurm is read with squeue --json"),
     ("slurm.fallback", "Slurm is read with squeue --json"),
+    ("slurm.full_reconcile", "every look at the queue compares every record: set slurm.poll"),
     ("slurm.min_poll_interval", "set slurm.poll"),
     ("slurm.user_token", "Slurm is read with squeue --json"),
     ("slurm.comment_rate", "set slurm.comment_min_interval"),
     ("gate.bb_max_stage", "there is no burst buffer gate in this release"),
     ("gate.release_margin", "jobs are released when their data is there"),
     ("gate.lazy_allowed", "the lazy gate is allowed"),
+    ("gate.late_wait", "what starts without its data reads it through"),
     ("gate.partial_min", "inputs are staged whole in this release"),
     ("gate.on_stagerd_down", "jobs wait while the stager is down"),
     ("stage_in.horizon", "staging starts when a job is submitted"),
@@ -40,9 +42,8 @@ const LATER: &[(&str, &str)] = &[
     ("stage_out.priority_boost", "outputs have no priorities in this release"),
     ("stage_out.default_when", "outputs are copied after success unless they say when="),
     ("flush.dirty_max_per_node", "the client bounds its own dirty data"),
-    ("breaker.max_drain_fraction", "set breaker.max_drains"),
-    ("breaker.same_cause", "set breaker.max_drains"),
-    ("breaker.action", "an open breaker stops draining"),
+    ("flush.on_expire", "the client daemon goes on flushing, and no node is drained for it"),
+    ("breaker", "a hook drains a node only for a fault proven to be of that node"),
     ("node.client", "the mount is a systemd unit, see: forebay-site gen systemd"),
     ("node.mountpoint_guard", "hooks always look at what is mounted"),
     ("notify.mail", "users are told in the admin comment"),
@@ -211,11 +212,9 @@ fn impossible(text: &str, tree: &toml::Spanned<DeTable<'_>>, config: &SiteConfig
     }
     for (section, key, seconds) in [
         ("slurm", "poll", config.slurm.poll),
-        ("slurm", "full_reconcile", config.slurm.full_reconcile),
         ("gate", "hold_max", config.gate.hold_max),
         ("node", "prolog_budget", config.node.prolog_budget),
         ("flush", "epilog_budget", config.flush.epilog_budget),
-        ("breaker", "window", config.breaker.window),
     ] {
         if seconds.0 == 0 {
             refuse(section, key, "no time at all".to_owned(), "write at least \"1s\"");

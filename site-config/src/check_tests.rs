@@ -62,7 +62,6 @@ fn the_example_shows_every_key_with_its_default() {
 fn settings_arrive() {
     let config = read(&format!("{MINIMAL}[gate]\ndefault = \"lazy\"\n[stage_in]\nretries = 3\n")).unwrap();
     assert_eq!((config.gate.default, config.stage_in.retries), (GateKind::Lazy, Retries::AtMost(3)));
-    assert_eq!(config.gate.late_wait, Seconds(20));
     let changed = differences(&config);
     let lazy = changed.iter().find(|one| one.key == "gate.default").unwrap();
     assert_eq!((&lazy.default, &lazy.value), (&Value::from("auto"), &Value::from("lazy")));
@@ -75,7 +74,7 @@ fn mistakes_are_named_with_place_and_remedy() {
     for (more, line, column, key, part) in [
         ("[gat]\nx = 1\n", 7, 2, "gat", "nearest is 'gate'"),
         ("[gate]\n  hold_maxx = \"1h\"\n", 8, 3, "gate.hold_maxx", "nearest is 'hold_max'"),
-        ("[gate]\nqqqqqqqq = \"1h\"\n", 8, 1, "gate.qqqqqqqq", "known are default, hold_max, late_wait"),
+        ("[gate]\nqqqqqqqq = \"1h\"\n", 8, 1, "gate.qqqqqqqq", "known are default, hold_max"),
         ("[gate]\nlazy_allowed = true\n", 8, 1, "gate.lazy_allowed", "not available in this release"),
         ("[cache]\nhigh = 0.92\n", 7, 2, "cache", "not available in this release"),
         ("[endpoints.s3.org]\nurl = \"x\"\n", 7, 2, "endpoints", "forebay fs tier attach"),
@@ -94,7 +93,9 @@ fn mistakes_are_named_with_place_and_remedy() {
         ("[node]\nmount = \"mnt\"\n", 8, 9, "node.mount", "absolute path"),
         ("[paths]\nspank = \"/a b\"\n", 8, 9, "paths.spank", "without blanks"),
         ("[gate\n", 7, 6, "", "TOML"),
-        ("[gate]\nlate_wait = \"1s\"\nlate_wait = \"2s\"\n", 9, 1, "", "duplicate"),
+        ("[slurm]\nfull_reconcile = \"60s\"\n", 8, 1, "slurm.full_reconcile", "slurm.poll"),
+        ("[breaker]\nmax_drains = 5\n", 7, 2, "breaker", "not available in this release"),
+        ("[gate]\nhold_max = \"1s\"\nhold_max = \"2s\"\n", 9, 1, "", "duplicate"),
     ] {
         let found = fault(more);
         assert_eq!((found.line, found.column, found.key.as_str()), (line, column, key), "{found}");

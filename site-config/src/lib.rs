@@ -15,7 +15,7 @@ mod value;
 pub use check::{Difference, differences};
 pub use error::{Fault, SiteError};
 pub use schema::{
-    Breaker, Cluster, Commit, Flush, Gate, GateKind, Node, Notify, OnExpire, Paths, SiteConfig, Slurm, Socket, StageIn,
-    StageOut, Storage, Store,
+    Cluster, Commit, Flush, Gate, GateKind, Node, Notify, Paths, SiteConfig, Slurm, Socket, StageIn, StageOut, Storage,
+    Store,
 };
 pub use value::{Backoff, Endpoint, Retries, Seconds, SlurmVersion};

@@ -41,9 +41,6 @@ pub struct SiteConfig {
     /// `[node]`
     #[serde(default)]
     pub node: Node,
-    /// `[breaker]`
-    #[serde(default)]
-    pub breaker: Breaker,
     /// `[notify]`
     #[serde(default)]
     pub notify: Notify,
@@ -110,7 +107,6 @@ impl SiteConfig {
             stage_out: StageOut::default(),
             flush: Flush::default(),
             node: Node::default(),
-            breaker: Breaker::default(),
             notify: Notify::default(),
             paths: Paths::default(),
         }
@@ -181,10 +177,8 @@ section! {
 section! {
     /// `[slurm]`: how the stager sees Slurm.
     Slurm {
-        /// Time between two looks at the queue.
+        /// Time between two looks at the queue, each of which compares every record with Slurm.
         poll: Seconds = Seconds(10),
-        /// Time between two comparisons of every record with Slurm.
-        full_reconcile: Seconds = Seconds(60),
         /// Least time between two progress comments on one job.
         comment_min_interval: Seconds = Seconds(30),
         /// The `squeue` to run.
@@ -202,8 +196,6 @@ section! {
         default: GateKind = GateKind::Auto,
         /// Longest a job is held; after that it waits for its user.
         hold_max: Seconds = Seconds(48 * 3_600),
-        /// Longest a job that starts without its data waits for the last of it on the node.
-        late_wait: Seconds = Seconds(20),
     }
 }
 
@@ -224,7 +216,7 @@ section! {
     StageIn {
         /// Most transfers at a time, over all jobs.
         max_transfers: u32 = 256,
-        /// Most tries of one transfer that fails for a passing reason.
+        /// Most tries of one step that fails for a passing reason; after that the job waits for its user.
         retries: Retries = Retries::Forever,
         /// Wait before the second try, and the longest wait between tries.
         backoff: Backoff = Backoff { first: Seconds(1), longest: Seconds(300) },
@@ -235,7 +227,7 @@ section! {
 section! {
     /// `[stage_out]`: delivering outputs.
     StageOut {
-        /// Most tries of one transfer that fails for a passing reason.
+        /// Most tries of one output that fails for a passing reason; after that it is parked.
         retries: Retries = Retries::Forever,
         /// Wait before the second try, and the longest wait between tries.
         backoff: Backoff = Backoff { first: Seconds(5), longest: Seconds(900) },
@@ -259,21 +251,9 @@ pub enum Commit {
 section! {
     /// `[flush]`: what happens to dirty data at the end of a job.
     Flush {
-        /// Longest that Epilog waits for a node's data.
+        /// Longest that Epilog waits for a node's data; the client daemon goes on with what is left then.
         epilog_budget: Seconds = Seconds(20),
-        /// What happens when that is not enough.
-        on_expire: OnExpire = OnExpire::Handover,
     }
-}
-
-/// What Epilog does with data that is not flushed in time.
-#[derive(Clone, Copy, PartialEq, Eq, Debug, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum OnExpire {
-    /// Leaves it to the client daemon, which goes on; the node takes new jobs.
-    Handover,
-    /// Drains the node.
-    Drain,
 }
 
 section! {
@@ -283,15 +263,6 @@ section! {
         mount: PathBuf = "/mnt/forebay".into(),
         /// Longest that Prolog waits for the client daemon.
         prolog_budget: Seconds = Seconds(15),
-    }
-}
-section! {
-    /// `[breaker]`: how many nodes may be drained before it must be something else.
-    Breaker {
-        /// Most nodes drained within `window`.
-        max_drains: u32 = 5,
-        /// The time they are counted over.
-        window: Seconds = Seconds(600),
     }
 }
 section! {

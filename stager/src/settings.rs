@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use forebay_site_config::{GateKind, Seconds, SiteConfig};
+use forebay_site_config::{Backoff, GateKind, Retries, Seconds, SiteConfig};
 
 use crate::core::{Millis, Policy};
 
@@ -19,6 +19,17 @@ fn ms(seconds: Seconds) -> Millis {
     seconds.0.saturating_mul(1000)
 }
 
+fn pauses(backoff: Backoff) -> (Millis, Millis) {
+    (ms(backoff.first), ms(backoff.longest))
+}
+
+fn tries(retries: Retries) -> u32 {
+    match retries {
+        Retries::Forever => u32::MAX,
+        Retries::AtMost(tries) => tries,
+    }
+}
+
 impl Settings {
     /// Reads the settings out of a site's configuration.
     #[must_use]
@@ -29,8 +40,11 @@ impl Settings {
             mount: config.node.mount.display().to_string(),
             lazy_by_default: config.gate.default == GateKind::Lazy,
             max_transfers: config.stage_in.max_transfers.max(1) as usize,
-            backoff_ms: (ms(config.stage_in.backoff.first), ms(config.stage_in.backoff.longest)),
+            backoff_ms: pauses(config.stage_in.backoff),
+            tries: tries(config.stage_in.retries),
             give_up_ms: ms(config.stage_in.give_up),
+            out_backoff_ms: pauses(config.stage_out.backoff),
+            out_tries: tries(config.stage_out.retries),
             park_after_ms: ms(config.stage_out.park_after),
             keep_parked_ms: ms(config.stage_out.keep_parked),
             hold_max_ms: ms(config.gate.hold_max),

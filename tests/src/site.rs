@@ -32,6 +32,8 @@ pub struct SiteSettings {
     pub sections: String,
     /// More keys of `[stage_in]`.
     pub stage_in: String,
+    /// Time between two looks at the queue, as `6s`; a second where absent.
+    pub poll: Option<&'static str>,
 }
 
 /// A running site.
@@ -157,8 +159,7 @@ key_file = \"{KEY}\"
 [store]
 journal = \"{}/stagerd\"
 [slurm]
-poll = \"1s\"
-full_reconcile = \"5s\"
+poll = \"{}\"
 comment_min_interval = \"1s\"
 [node]
 mount = \"{MOUNT}\"
@@ -172,6 +173,7 @@ bin = \"{}\"
 {}",
         cluster.filesystem(),
         paths::DISK,
+        settings.poll.unwrap_or("1s"),
         settings.stage_in,
         paths::BIN,
         paths::BIN,

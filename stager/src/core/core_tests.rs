@@ -185,6 +185,42 @@ fn an_output_that_cannot_be_delivered_is_parked_and_a_retry_delivers_it() {
 }
 
 #[test]
+fn steps_are_tried_as_often_as_the_site_says() {
+    let mut world = World::with(Policy { tries: 3, out_tries: 2, ..super::world::policy() });
+    world.store_down = true;
+    world.submit(7, SCRIPT);
+    world.settle();
+    assert_eq!(world.phase(7), JobPhase::WaitUser);
+    let comment = world.comment(7);
+    assert!(comment.contains("E-STAGE-GIVEUP") && comment.contains("tried 3 times"), "{comment}");
+    world.store_down = false;
+    let key = world.core.find(7).unwrap().key.clone();
+    world.input(Input::Retry(key));
+    world.settle();
+    assert_eq!(world.phase(7), JobPhase::Ready);
+    world.start(7);
+    world.store_down = true;
+    world.end(7, SlurmState::Completed);
+    world.settle();
+    assert_eq!(world.phase(7), JobPhase::Parked);
+}
+
+#[test]
+fn outputs_are_tried_again_after_pauses_of_their_own() {
+    let mut world = World::with(Policy { out_backoff_ms: (200_000, 200_000), ..super::world::policy() });
+    world.submit(7, SCRIPT);
+    world.settle();
+    world.start(7);
+    world.store_down = true;
+    world.end(7, SlurmState::Completed);
+    // 500 s.
+    world.settle();
+    let record = world.core.find(7).unwrap();
+    let tries: Vec<u32> = record.retries.iter().map(|retry| retry.tries).collect();
+    assert_eq!((world.phase(7), tries.as_slice()), (JobPhase::WaitInfra, [3].as_slice()), "{:?}", record.retries);
+}
+
+#[test]
 fn an_output_that_is_not_there_is_a_warning() {
     let mut world = ready_world(SCRIPT);
     world.start(7);

@@ -17,10 +17,16 @@ pub struct Policy {
     pub max_script_fetches: usize,
     /// Most tasks of one job array that have a record of their own before they run.
     pub array_window: usize,
-    /// First and longest pause before something transient is tried again.
+    /// First and longest pause before something transient is tried again, outputs excepted.
     pub backoff_ms: (Millis, Millis),
+    /// Most tries of one step of a stage-in before the user is asked.
+    pub tries: u32,
     /// How long a transient error of a stage-in is retried before the user is asked.
     pub give_up_ms: Millis,
+    /// First and longest pause before an output is tried again.
+    pub out_backoff_ms: (Millis, Millis),
+    /// Most tries of one output before it is parked.
+    pub out_tries: u32,
     /// How long a transient error of a stage-out is retried before the output is parked.
     pub park_after_ms: Millis,
     /// How long parked outputs are kept.
@@ -58,7 +64,10 @@ impl Default for Policy {
             max_script_fetches: 8,
             array_window: 64,
             backoff_ms: (1_000, 5 * MINUTE),
+            tries: u32::MAX,
             give_up_ms: DAY,
+            out_backoff_ms: (5_000, 15 * MINUTE),
+            out_tries: u32::MAX,
             park_after_ms: HOUR,
             keep_parked_ms: 30 * DAY,
             hold_max_ms: 2 * DAY,

@@ -134,15 +134,16 @@ impl Turn<'_> {
         let old = old.map(|at| self.record.retries.remove(at));
         let tries = old.as_ref().map_or(0, |retry| retry.tries).saturating_add(1);
         let since_ms = old.map_or(self.now, |retry| retry.since_ms);
-        let (first, longest) = self.policy.backoff_ms;
+        let is_output = matches!(slot, Slot::Export(_));
+        let (first, longest) = if is_output { self.policy.out_backoff_ms } else { self.policy.backoff_ms };
         let pause = first.saturating_mul(1 << (tries - 1).min(20)).min(longest).max(1);
         let waited = self.now.saturating_sub(since_ms);
-        if slot.stages_in() && waited >= self.policy.give_up_ms {
-            let text = format!("{}, for {} h", problem.text, waited / 3_600_000);
+        if slot.stages_in() && (waited >= self.policy.give_up_ms || tries >= self.policy.tries) {
+            let text = format!("{} (tried {tries} times in {} s)", problem.text, waited / 1000);
             let remedy = format!("ask the operator, then: forebay job retry {}", self.record.key.job);
             return self.refused(slot, user_problem("E-STAGE-GIVEUP", text, remedy));
         }
-        if matches!(slot, Slot::Export(_)) && waited >= self.policy.park_after_ms {
+        if is_output && (waited >= self.policy.park_after_ms || tries >= self.policy.out_tries) {
             return self.refused(slot, problem);
         }
         self.record.retries.push(Retry { slot, tries, since_ms, at_ms: self.now + pause, problem });

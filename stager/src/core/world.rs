@@ -72,7 +72,10 @@ pub fn infra() -> Failure {
 
 impl World {
     pub fn new() -> Self {
-        let policy = policy();
+        Self::with(policy())
+    }
+
+    pub fn with(policy: Policy) -> Self {
         Self {
             core: Core::new(policy.clone()),
             policy,
