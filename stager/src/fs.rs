@@ -85,7 +85,8 @@ pub trait StagingFs: Send + Sync {
     /// Finds the tier of a URI; `None` where no attached tier has it.
     async fn locate(&self, uri: &str) -> Result<Option<Located>, FsError>;
     /// Looks at a source or (with `write`) a destination as a user. A source that does not exist is
-    /// [`TierError::Missing`]; a destination need not exist.
+    /// [`TierError::Missing`]; a destination need not exist. Listing a large source takes its time, and has no limit
+    /// but that it goes on.
     async fn probe(&self, at: &Located, user: TierUser, write: bool) -> Result<Found, FsError>;
     /// Makes `<DATASETS>/<id>` where it is not there, and returns it.
     async fn ensure_dataset(&self, dataset: Uuid, uid: u32, gid: u32) -> Result<InodeId, FsError>;

@@ -18,3 +18,4 @@ pub mod reached;
 pub mod server;
 pub mod settings;
 pub mod slurm;
+pub mod standstill;

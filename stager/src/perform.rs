@@ -1,7 +1,7 @@
 //! Performs effects through the doors. Knows no record: everything needed is in the action.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_directive::Conflict;
 use forebay_types::TaskId;
@@ -13,11 +13,14 @@ use tokio::sync::{Semaphore, watch};
 use crate::core::{Action, Answer, JobRef, Probed, Work, user_problem};
 use crate::fs::{Doing, FsError, StagingFs, problem_of};
 use crate::slurm::{Slurm, SlurmError};
+use crate::standstill::Standstill;
 
 /// Most Slurm commands at once.
 const SLURM_AT_ONCE: usize = 8;
 /// Most filesystem calls at once; tasks that are only watched do not count.
 const FS_AT_ONCE: usize = 64;
+/// Most sources and destinations looked at at once.
+const PROBES_AT_ONCE: usize = 64;
 /// Longest time one filesystem call may take.
 const FS_TIMEOUT: Duration = Duration::from_secs(120);
 /// Longest time a poll of a task is held open by its host, in milliseconds.
@@ -29,6 +32,7 @@ pub struct Performer {
     fs: Arc<dyn StagingFs>,
     slurm_slots: Semaphore,
     fs_slots: Semaphore,
+    probe_slots: Semaphore,
 }
 
 /// How a task under way is told to stop.
@@ -73,7 +77,13 @@ impl Performer {
     /// A performer.
     #[must_use]
     pub fn new(slurm: Arc<dyn Slurm>, fs: Arc<dyn StagingFs>) -> Self {
-        Self { slurm, fs, slurm_slots: Semaphore::new(SLURM_AT_ONCE), fs_slots: Semaphore::new(FS_AT_ONCE) }
+        Self {
+            slurm,
+            fs,
+            slurm_slots: Semaphore::new(SLURM_AT_ONCE),
+            fs_slots: Semaphore::new(FS_AT_ONCE),
+            probe_slots: Semaphore::new(PROBES_AT_ONCE),
+        }
     }
 
     /// Does it.
@@ -170,7 +180,9 @@ impl Performer {
             let text = format!("{uri} is not below any tier attached to the filesystem");
             return Err(user_problem(code, text, "use one that `forebay fs tier list` shows"));
         };
-        let found = self.call(doing, self.fs.probe(&at, user, write)).await?;
+        // No deadline: listing millions of objects takes minutes, and the door ends what comes no further.
+        let _slot = self.probe_slots.acquire().await;
+        let found = self.fs.probe(&at, user, write).await.map_err(|error| problem_of(&error, doing))?;
         let (tier, prefix) = (at.tier, at.prefix);
         Ok(Probed { tier, prefix, file: found.file, files: found.files, bytes: found.bytes, pin: found.pin })
     }
@@ -252,6 +264,7 @@ impl Performer {
             || FsError::Unreachable { reason: format!("no answer within {} s ({doing:?})", FS_TIMEOUT.as_secs()) };
         let mut started = false;
         let mut version = 0;
+        let mut standstill = Standstill::default();
         loop {
             if !started {
                 let start = self.fs.start_task(task, spec.clone());
@@ -267,6 +280,13 @@ impl Performer {
                 other => other?,
             };
             version = progress.version;
+            if let TaskState::Retrying(error) = &progress.state
+                && standstill.is_reached(Instant::now(), &progress)
+            {
+                let stop = self.fs.cancel_task(task);
+                tokio::time::timeout(FS_TIMEOUT, stop).await.map_err(|_| late())??;
+                return Err(error.clone().into());
+            }
             match &progress.state {
                 TaskState::Running | TaskState::Retrying(_) => report(progress),
                 TaskState::Done => return Ok(progress),

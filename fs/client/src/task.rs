@@ -1,6 +1,6 @@
 //! Running a tier task on a mover: started on a host that is up, watched, and taken to another host if that one dies.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use forebay_net::call_tier;
 use forebay_types::{TaskId, Uuid};
@@ -13,6 +13,8 @@ use crate::{ClientError, Cluster};
 
 /// How long one poll waits for news, in milliseconds.
 const POLL_MS: u32 = 1000;
+/// How long the listing of a source may come no further.
+const LISTING_STANDSTILL: Duration = Duration::from_secs(60);
 
 /// A task as its mover sees it.
 #[derive(Clone, Debug)]
@@ -65,6 +67,30 @@ impl Cluster {
     /// mover has died meanwhile: start it again.
     pub async fn poll_task(&self, task: TaskId, version: u64) -> Result<Progress, ClientError> {
         progress(self.ask_mover(task, &TierRequest::Poll { task, wait_ms: POLL_MS, version }).await?)
+    }
+
+    /// Has a mover look at a source or destination ([`TierRequest::Probe`]), however long its listing takes; given up
+    /// where the listing comes no further.
+    pub async fn probe(&self, request: &TierRequest) -> Result<TierReply, ClientError> {
+        // Only the host that lists can say how far it is.
+        let host = random_id()?;
+        let (mut found, mut since) = (0, Instant::now());
+        loop {
+            match self.ask_mover(host, request).await? {
+                TierReply::Progress(listing) if listing.files != found || since.elapsed() < LISTING_STANDSTILL => {
+                    if listing.files != found {
+                        (found, since) = (listing.files, Instant::now());
+                    }
+                }
+                TierReply::Progress(_) => {
+                    let timeout_ms = LISTING_STANDSTILL.as_millis() as u64;
+                    let reason = format!("after {found} objects the listing comes no further");
+                    return Err(ClientError::TimedOut { timeout_ms, reason });
+                }
+                TierReply::Error(error) => return Err(error.into()),
+                probed @ TierReply::Probed { .. } => return Ok(probed),
+            }
+        }
     }
 
     /// Stops a task.

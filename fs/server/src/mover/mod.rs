@@ -34,6 +34,7 @@ use forebay_types::TaskId;
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierError, TierReply, TierRequest};
 use tokio::task::JoinSet;
 
+use self::probe::{Probes, Source};
 use self::stores::Stores;
 use self::task::{Task, Work};
 
@@ -49,6 +50,7 @@ pub struct Mover {
     stores: Arc<Stores>,
     table: Table,
     running: Mutex<JoinSet<()>>,
+    probes: Probes,
 }
 
 /// Says how a task ended, also when it broke off.
@@ -84,6 +86,7 @@ impl Mover {
             stores: Arc::new(Stores::new(cluster, format!("mover@{host_name}"))),
             table: Arc::new(Mutex::new(TaskTable::new(LIMITS))),
             running: Mutex::default(),
+            probes: Probes::default(),
         })
     }
 
@@ -97,10 +100,8 @@ impl Mover {
                 task.progress()
             }),
             TierRequest::Probe { tier, prefix, as_user, write } => {
-                return match probe::probe(&self.stores, tier, &prefix, as_user.as_ref(), write).await {
-                    Ok(found) => found,
-                    Err(error) => TierReply::Error(error),
-                };
+                let source = Source { tier, prefix, user: as_user, write };
+                return self.probes.probe(&self.stores, source).await.unwrap_or_else(TierReply::Error);
             }
         };
         progress.map_or_else(TierReply::Error, TierReply::Progress)
@@ -144,6 +145,7 @@ impl Mover {
     pub async fn shutdown(&self) {
         let mut running = std::mem::take(&mut *lock(&self.running));
         running.shutdown().await;
+        self.probes.shutdown().await;
         self.stores.close().await;
     }
 }
