@@ -2,7 +2,7 @@
 //!
 //! No async runtime and no daemon code is needed to ask. Every call has a deadline. Exit codes are those of the
 //! command line: 0 ok, 2 usage, 3 source missing or denied, 4 quota or size, 5 staging failed, 6 out failed, 7 still
-//! waiting, 8 stager away, 9 version mismatch.
+//! waiting, 8 stager, filesystem or cold tier away, 9 version mismatch.
 
 use std::fmt::Write as _;
 use std::io::{BufRead, BufReader, ErrorKind, Read, Write};
@@ -203,7 +203,7 @@ fn problem_code(problem: &Problem) -> u8 {
     } else if problem.class == FaultClass::User {
         3
     } else {
-        5
+        8
     }
 }
 

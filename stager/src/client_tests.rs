@@ -19,7 +19,7 @@ fn problems_decide_the_exit_code_of_a_check() {
     assert_eq!(code("E-DIR-KEY", FaultClass::User), 2);
     assert_eq!(code("E-IN-404", FaultClass::User), 3);
     assert_eq!(code("E-OUT-QUOTA", FaultClass::User), 4);
-    assert_eq!(code("E-INFRA-STORE", FaultClass::Infra), 5);
+    assert_eq!(code("E-INFRA-STORE", FaultClass::Infra), 8);
     let shown = print(&StagerReply::Checked(report("E-IN-404", FaultClass::User)), None).text;
     assert_eq!(shown, "line 3, column 7: t; r (E-IN-404)\n");
 }

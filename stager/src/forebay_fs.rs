@@ -1,146 +1,105 @@
 //! The door to the filesystem, over the client library.
+//!
+//! Holds one session at a time. A predecessor's is ended before anything is done, so that a change that a killed daemon
+//! had on its way does not come after what this one does; one of its own that the cluster has ended, as after an outage
+//! of the network, is replaced.
+
+mod calls;
 
 use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
-use bytes::Bytes;
 use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
 use forebay_net::{ClusterKey, Role};
-use forebay_types::{Attr, Cred, Errno, FileKind, FsId, InodeId, LifetimeClass, TaskId, Uuid};
-use forebay_wire::meta::{NewNode, RenameHow, SetAttr, XattrWhen};
+use forebay_types::{Cred, FsId, InodeId, SessionId, TaskId, Uuid};
+use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TierError, TierReply, TierRequest, TierUser};
+use tokio::sync::Mutex;
 
 use crate::core::{NodeMark, ViewSpec};
-use crate::fs::{CONTROL, DATASETS, DATASETS_FROM_INPUT, Found, FsError, JOBS, Located, StagingFs, hold_attribute};
+use crate::forebay_fs::calls::{Calls, dataset_path};
+use crate::fs::{CONTROL, Found, FsError, JOBS, Located, StagingFs};
 
 /// How long one operation is tried before it counts as failed for now.
 const TIMEOUT: Duration = Duration::from_secs(15);
+/// How long hosts may take to hear that a session has ended: heartbeats, which tell them, come every 0.5 s. Nothing
+/// says when all have heard.
+const FENCED_WITHIN: Duration = Duration::from_secs(1);
 const ROOT: Cred = Cred::ROOT;
 
 /// A filesystem of a Forebay cluster, as the superuser.
 pub struct ForebayFs {
-    fs: Filesystem,
+    cluster: Cluster,
+    name: String,
+    client: String,
+    id: FsId,
+    opened: Mutex<Option<Calls>>,
 }
 
 impl ForebayFs {
-    /// Opens a session on the filesystem `name` of the cluster that the hosts lead to.
-    pub async fn connect(hosts: Vec<String>, key: ClusterKey, name: &str) -> Result<Arc<Self>, ClientError> {
+    /// Opens a session on the filesystem `name` of the cluster that the hosts lead to. `client` is what the stager of
+    /// one Slurm cluster is called, and nobody else: sessions of that name are a predecessor's, and are ended.
+    pub async fn connect(
+        hosts: Vec<String>,
+        key: ClusterKey,
+        name: &str,
+        client: &str,
+    ) -> Result<Arc<Self>, ClientError> {
         let options = ClientOptions { timeout: TIMEOUT, ..ClientOptions::default() };
-        let cluster = Cluster::new(hosts, key, Role::Client, "stagerd", options);
-        Ok(Arc::new(Self { fs: Filesystem::mount(&cluster, name, "stagerd").await? }))
+        let cluster = Cluster::new(hosts, key, Role::Client, client, options);
+        end_predecessors(&cluster, client).await?;
+        let fs = Filesystem::mount(&cluster, name, client).await?;
+        let id = fs.id();
+        let opened = Mutex::new(Some(Calls { fs }));
+        Ok(Arc::new(Self { cluster, name: name.into(), client: client.into(), id, opened }))
     }
 
     /// Ends the session.
     pub async fn close(&self) {
-        self.fs.abandon().await;
-    }
-
-    /// A directory in another, made if it is missing, with this owner, mode and lifetime class.
-    async fn directory(
-        &self,
-        parent: InodeId,
-        name: &str,
-        owner: (u32, u32),
-        mode: u16,
-        class: Option<LifetimeClass>,
-    ) -> Result<Attr, ClientError> {
-        let attr = self.fs.make_dir(&ROOT, parent, name.as_bytes(), mode).await?;
-        let right = (attr.uid, attr.gid) == owner && attr.mode == mode;
-        if right && class.is_none() {
-            return Ok(attr);
-        }
-        let set = SetAttr { uid: Some(owner.0), gid: Some(owner.1), class, ..SetAttr::default() };
-        self.fs.set(&ROOT, attr.ino, set).await?;
-        // Last, as giving a directory away takes its set-id bits.
-        self.fs.set(&ROOT, attr.ino, SetAttr { mode: Some(mode), ..SetAttr::default() }).await
-    }
-
-    async fn lookup(&self, parent: InodeId, name: &str) -> Result<Option<Attr>, ClientError> {
-        match self.fs.lookup(&ROOT, parent, name.as_bytes()).await {
-            Ok(attr) => Ok(Some(attr)),
-            Err(ClientError::Posix(Errno::NoEntry | Errno::NotDirectory)) => Ok(None),
-            Err(error) => Err(error),
+        if let Some(calls) = self.opened.lock().await.take() {
+            calls.fs.abandon().await;
         }
     }
 
-    /// A path from the root on, links not followed.
-    async fn find(&self, path: &str) -> Result<Option<Attr>, ClientError> {
-        match self.fs.resolve(&ROOT, path).await {
-            Ok(attr) => Ok(Some(attr)),
-            Err(ClientError::Posix(Errno::NoEntry | Errno::NotDirectory)) => Ok(None),
-            Err(error) => Err(error),
+    /// The session, opened anew where the last one has ended.
+    async fn calls(&self) -> Result<Calls, FsError> {
+        let mut opened = self.opened.lock().await;
+        if let Some(calls) = &*opened {
+            return Ok(calls.clone());
         }
+        let fs = Filesystem::mount(&self.cluster, &self.name, &self.client).await.map_err(failed(self.name.clone()))?;
+        Ok(opened.insert(Calls { fs }).clone())
     }
 
-    async fn link(&self, dir: InodeId, name: &str, target: &str) -> Result<(), ClientError> {
-        if let Some(found) = self.lookup(dir, name).await? {
-            if found.kind == FileKind::Symlink && self.fs.readlink(&ROOT, found.ino).await? == target.as_bytes() {
-                return Ok(());
-            }
-            self.fs.unlink(&ROOT, dir, name.as_bytes()).await?;
-        }
-        let node = NewNode::Symlink(Bytes::copy_from_slice(target.as_bytes()));
-        self.fs.create(&ROOT, dir, name.as_bytes(), node, 0o777, true).await.map(drop)
-    }
-
-    async fn make_view(&self, view: &ViewSpec) -> Result<(), ClientError> {
-        let owner = (view.uid, view.gid);
-        let jobs = self.fs.make_dirs(&ROOT, JOBS, 0o755).await?.ino;
-        let top = self.directory(jobs, &view.job.to_string(), owner, 0o700, None).await?.ino;
-        for scratch in &view.scratch {
-            self.directory(top, &scratch.name, owner, 0o700, Some(LifetimeClass::Job)).await?;
-        }
-        self.directory(top, "out", owner, 0o700, Some(LifetimeClass::Job)).await?;
-        self.directory(top, CONTROL, (0, 0), 0o755, None).await?;
-        let inputs = self.directory(top, "in", (0, 0), 0o755, None).await?.ino;
-        for input in &view.inputs {
-            let mut target = format!("{DATASETS_FROM_INPUT}/{}", input.dataset);
-            if let Some(file) = &input.file {
-                target = format!("{target}/{file}");
-            }
-            self.link(inputs, &input.name, &target).await?;
-        }
-        Ok(())
-    }
-
-    /// Writes a file beside its final name and renames it over.
-    async fn replace(&self, job: u32, name: &str, content: &[u8]) -> Result<(), ClientError> {
-        let control = self.fs.resolve(&ROOT, &format!("{JOBS}/{job}/{CONTROL}")).await?.ino;
-        let fresh = format!(".{name}.new");
-        match self.fs.unlink(&ROOT, control, fresh.as_bytes()).await {
-            Ok(()) | Err(ClientError::Posix(Errno::NoEntry)) => {}
-            Err(error) => return Err(error),
-        }
-        let file = self.fs.create(&ROOT, control, fresh.as_bytes(), NewNode::File, 0o644, true).await?.attr.ino;
-        self.fs.write(file, 0, Bytes::copy_from_slice(content)).await?;
-        self.fs.fsync(file).await?;
-        self.fs.rename(&ROOT, (control, fresh.as_bytes()), (control, name.as_bytes()), RenameHow::Replace).await
-    }
-
-    async fn node_marks(&self, job: u32, restart: u32) -> Result<Vec<NodeMark>, ClientError> {
-        let Some(dir) = self.find(&format!("{JOBS}/{job}/{CONTROL}/nodes/{restart}")).await? else {
-            return Ok(Vec::new());
-        };
-        let mut nodes: std::collections::BTreeMap<String, bool> = std::collections::BTreeMap::new();
-        for entry in self.fs.list(&ROOT, dir.ino).await? {
-            let Ok(name) = std::str::from_utf8(&entry.name) else { continue };
-            match name.rsplit_once('.') {
-                Some((node, "attached")) => {
-                    nodes.entry(node.into()).or_default();
-                }
-                Some((node, "detached")) => {
-                    nodes.insert(node.into(), true);
-                }
-                _ => {}
+    /// What came of calls of a session; one that has ended is given up.
+    async fn said<T>(&self, session: SessionId, path: String, result: Result<T, ClientError>) -> Result<T, FsError> {
+        if let Err(ClientError::SessionEnded) = result {
+            let mut opened = self.opened.lock().await;
+            if let Some(ended) = opened.take_if(|calls| calls.fs.session() == session) {
+                tracing::warn!(%session, "the stager's session has ended, another is opened");
+                ended.fs.abandon().await;
             }
         }
-        Ok(nodes.into_iter().map(|(node, detached)| NodeMark { node, detached }).collect())
+        result.map_err(failed(path))
     }
+}
 
-    fn dataset_path(dataset: Uuid) -> String {
-        format!("{DATASETS}/{dataset}")
+/// Ends what sessions of this name there are.
+async fn end_predecessors(cluster: &Cluster, client: &str) -> Result<(), ClientError> {
+    let ClusterReply::Status(status) = cluster.ask(&ClusterRequest::Status).await? else {
+        return Err(ClientError::UnexpectedReply { what: "Status" });
+    };
+    let mut ended = false;
+    for (session, _, _, _) in status.sessions.iter().filter(|(_, of, _, _)| of == client) {
+        cluster.ask(&ClusterRequest::CloseSession { session: *session }).await?;
+        tracing::info!(%session, "the session of a stager that died is ended");
+        ended = true;
     }
+    if ended {
+        tokio::time::sleep(FENCED_WITHIN).await;
+    }
+    Ok(())
 }
 
 /// What a client error is to the stager.
@@ -155,17 +114,17 @@ fn failed(path: String) -> impl FnOnce(ClientError) -> FsError {
 #[async_trait]
 impl StagingFs for ForebayFs {
     fn fs_id(&self) -> FsId {
-        self.fs.id()
+        self.id
     }
 
     async fn locate(&self, uri: &str) -> Result<Option<Located>, FsError> {
         // Tiers may have been attached since the map was last seen.
-        let map = self.fs.cluster().refresh().await.map_err(failed(uri.into()))?;
+        let map = self.cluster.refresh().await.map_err(failed(uri.into()))?;
         let below = |url: &str| {
             let rest = uri.strip_prefix(url)?;
             (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())
         };
-        let tiers = map.tiers.iter().filter(|tier| tier.fs == self.fs.id());
+        let tiers = map.tiers.iter().filter(|tier| tier.fs == self.id);
         let found = tiers.filter_map(|tier| below(&tier.url).map(|prefix| (tier, prefix)));
         let best = found.max_by_key(|(tier, _)| tier.url.len());
         Ok(best.map(|(tier, prefix)| Located { tier: tier.id, prefix }))
@@ -173,77 +132,71 @@ impl StagingFs for ForebayFs {
 
     async fn probe(&self, at: &Located, user: TierUser, write: bool) -> Result<Found, FsError> {
         let request = TierRequest::Probe { tier: at.tier, prefix: at.prefix.clone(), as_user: Some(user), write };
-        let mover = Cluster::new_task_id().map_err(failed(at.prefix.clone()))?;
-        match self.fs.cluster().ask_mover(mover, &request).await.map_err(failed(at.prefix.clone()))? {
+        match self.cluster.probe(&request).await.map_err(failed(at.prefix.clone()))? {
             TierReply::Probed { files, bytes, file, pin } => Ok(Found { files, bytes, file, pin: pin.to_string() }),
-            TierReply::Error(error) => Err(error.into()),
-            TierReply::Progress(_) => Err(FsError::Unreachable { reason: "a probe was answered by a task".into() }),
+            _ => Err(FsError::Unreachable { reason: "a probe was answered with something else".into() }),
         }
     }
 
     async fn ensure_dataset(&self, dataset: Uuid, uid: u32, gid: u32) -> Result<InodeId, FsError> {
-        let path = Self::dataset_path(dataset);
-        let result = async {
-            let parent = self.fs.make_dirs(&ROOT, DATASETS, 0o755).await?.ino;
-            let name = dataset.to_string();
-            self.directory(parent, &name, (uid, gid), 0o500, Some(LifetimeClass::Dataset)).await
-        };
-        result.await.map(|attr| attr.ino).map_err(failed(path))
+        let calls = self.calls().await?;
+        let made = calls.ensure_dataset(dataset, (uid, gid)).await;
+        self.said(calls.fs.session(), dataset_path(dataset), made).await
     }
 
     async fn set_hold(&self, dataset: Uuid, job: u32) -> Result<(), FsError> {
-        let path = Self::dataset_path(dataset);
-        let result = async {
-            let dir = self.fs.resolve(&ROOT, &path).await?.ino;
-            self.fs.setxattr(&ROOT, dir, hold_attribute(job).as_bytes(), b"1", XattrWhen::Always).await
-        };
-        result.await.map_err(failed(path.clone()))
+        let calls = self.calls().await?;
+        let set = calls.set_hold(dataset, job).await;
+        self.said(calls.fs.session(), dataset_path(dataset), set).await
     }
 
     async fn drop_hold(&self, dataset: Uuid, job: u32) -> Result<(), FsError> {
-        let path = Self::dataset_path(dataset);
-        let result = async {
-            let Some(dir) = self.find(&path).await? else { return Ok(()) };
-            match self.fs.removexattr(&ROOT, dir.ino, hold_attribute(job).as_bytes()).await {
-                Ok(()) | Err(ClientError::Posix(Errno::NoData | Errno::NoEntry)) => Ok(()),
-                Err(error) => Err(error),
-            }
-        };
-        result.await.map_err(failed(path.clone()))
+        let calls = self.calls().await?;
+        let dropped = calls.drop_hold(dataset, job).await;
+        self.said(calls.fs.session(), dataset_path(dataset), dropped).await
     }
 
     async fn create_view(&self, view: &ViewSpec) -> Result<(), FsError> {
-        self.make_view(view).await.map_err(failed(format!("{JOBS}/{}", view.job)))
+        let calls = self.calls().await?;
+        let made = calls.make_view(view).await;
+        self.said(calls.fs.session(), format!("{JOBS}/{}", view.job), made).await
     }
 
     async fn write_control(&self, job: u32, name: &str, content: &[u8]) -> Result<(), FsError> {
-        self.replace(job, name, content).await.map_err(failed(format!("{JOBS}/{job}/{CONTROL}/{name}")))
+        let calls = self.calls().await?;
+        let written = calls.replace(job, name, content).await;
+        self.said(calls.fs.session(), format!("{JOBS}/{job}/{CONTROL}/{name}"), written).await
     }
 
     async fn nodes(&self, job: u32, restart: u32) -> Result<Vec<NodeMark>, FsError> {
-        self.node_marks(job, restart).await.map_err(failed(format!("{JOBS}/{job}/{CONTROL}/nodes")))
+        let calls = self.calls().await?;
+        let marks = calls.node_marks(job, restart).await;
+        self.said(calls.fs.session(), format!("{JOBS}/{job}/{CONTROL}/nodes"), marks).await
     }
 
     async fn resolve(&self, job: u32, path: &str) -> Result<Option<InodeId>, FsError> {
         let path = format!("{JOBS}/{job}/{path}");
-        Ok(self.find(&path).await.map_err(failed(path.clone()))?.map(|attr| attr.ino))
+        let calls = self.calls().await?;
+        let found = calls.find(&path).await;
+        Ok(self.said(calls.fs.session(), path, found).await?.map(|attr| attr.ino))
     }
 
     async fn jobs_directory(&self) -> Result<InodeId, FsError> {
-        let attr = self.fs.make_dirs(&ROOT, JOBS, 0o755).await;
-        attr.map(|attr| attr.ino).map_err(failed(JOBS.into()))
+        let calls = self.calls().await?;
+        let attr = calls.fs.make_dirs(&ROOT, JOBS, 0o755).await;
+        self.said(calls.fs.session(), JOBS.into(), attr).await.map(|attr| attr.ino)
     }
 
     async fn start_task(&self, task: TaskId, spec: TaskSpec) -> Result<(), FsError> {
-        self.fs.cluster().start_task(task, spec).await.map(drop).map_err(failed(format!("task {task}")))
+        self.cluster.start_task(task, spec).await.map(drop).map_err(failed(format!("task {task}")))
     }
 
     async fn poll_task(&self, task: TaskId, version: u64, _wait_ms: u32) -> Result<Progress, FsError> {
-        self.fs.cluster().poll_task(task, version).await.map_err(failed(format!("task {task}")))
+        self.cluster.poll_task(task, version).await.map_err(failed(format!("task {task}")))
     }
 
     async fn cancel_task(&self, task: TaskId) -> Result<(), FsError> {
-        match self.fs.cluster().cancel_task(task).await {
+        match self.cluster.cancel_task(task).await {
             Ok(_) | Err(ClientError::Tier(TierError::NoTask)) => Ok(()),
             Err(error) => Err(failed(format!("task {task}"))(error)),
         }

@@ -17,6 +17,8 @@ use forebay_storage::kv::RocksKv;
 use tokio::signal::unix::{SignalKind, signal};
 
 /// Stages Slurm jobs' data between the cold tiers and Forebay.
+///
+/// Exit codes: 0 stopped by SIGTERM or SIGINT; 1 not started, or the journal cannot be written; 2 wrong usage.
 #[derive(Parser)]
 #[command(name = "forebay-stagerd", version)]
 struct Arguments {
@@ -33,7 +35,8 @@ async fn connect(config: &SiteConfig) -> anyhow::Result<Arc<ForebayFs>> {
     let key = ClusterKey::load(&config.storage.key_file)?;
     let hosts = config.storage.hosts.iter().map(ToString::to_string).collect();
     let name = &config.storage.filesystem;
-    ForebayFs::connect(hosts, key, name).await.with_context(|| format!("filesystem '{name}'"))
+    let client = format!("stagerd@{}", config.cluster.name);
+    ForebayFs::connect(hosts, key, name, &client).await.with_context(|| format!("filesystem '{name}'"))
 }
 
 async fn terminated() -> anyhow::Result<()> {
@@ -79,7 +82,7 @@ async fn run(arguments: Arguments) -> anyhow::Result<()> {
 fn main() -> anyhow::Result<()> {
     tracing_subscriber::fmt()
         .with_env_filter(
-            tracing_subscriber::EnvFilter::try_from_default_env()
+            tracing_subscriber::EnvFilter::try_from_env("FOREBAY_LOG")
                 .unwrap_or_else(|_| tracing_subscriber::EnvFilter::new("info")),
         )
         .with_writer(std::io::stderr)

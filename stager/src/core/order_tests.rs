@@ -228,3 +228,22 @@ fn the_view_of_a_job_cancelled_while_its_release_is_under_way_stays_until_the_re
     world.settle();
     assert_eq!((world.phase(7), world.views.len()), (JobPhase::Closed, 0));
 }
+
+#[test]
+fn a_job_requeued_while_its_release_is_under_way_is_staged_again_only_after_it() {
+    let mut world = up_to(Slot::Release);
+    world.end(7, SlurmState::Cancelled);
+    world.requeue(7);
+    while let Some(at) = world.pending.iter().position(|(id, _)| id.slot != Slot::Release) {
+        world.perform(at, Then::Answered);
+    }
+    let round = |world: &World| world.core.find(7).unwrap().round;
+    assert_eq!(round(&world), 0, "the release that is under way would set free what is held to be staged");
+    assert!(!asks(&world, Slot::Hold) && !asks(&world, Slot::Probe(0)));
+    perform(&mut world, Slot::Release, Then::Answered);
+    world.list();
+    assert_eq!(round(&world), 1);
+    assert!(asks(&world, Slot::Hold), "what the release has set free is held again");
+    world.settle();
+    assert_eq!((world.phase(7), world.released.len()), (JobPhase::Ready, 2));
+}
