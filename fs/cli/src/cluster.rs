@@ -12,6 +12,7 @@ use forebay_wire::map::ClusterMap;
 use serde_json::json;
 
 use crate::connect::Connection;
+use crate::error::UsageError;
 use crate::output::Output;
 
 /// Longest wait for a host to take its part; it allocates its drives meanwhile.
@@ -146,5 +147,6 @@ async fn half_made(
     if same && !complete {
         return Ok(Some(*map));
     }
-    bail!("host {} ({address}) already belongs to cluster '{}': name hosts that are in none", identity.name, map.name)
+    let (name, address) = (identity.name.clone(), address.clone());
+    Err(UsageError::HostTaken { name, address, cluster: map.name.clone() }.into())
 }

@@ -3,10 +3,12 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use anyhow::{Context, bail};
+use anyhow::Context;
 use forebay_client::{ClientOptions, Cluster, Filesystem};
 use forebay_net::{ClusterKey, Role};
 use forebay_site_config::SiteConfig;
+
+use crate::error::UsageError;
 
 /// How long a command tries before it gives up.
 const TIMEOUT: Duration = Duration::from_secs(20);
@@ -54,10 +56,7 @@ impl Connection {
         }
         match self.site()? {
             Some(site) => Ok(site.storage.hosts.iter().map(ToString::to_string).collect()),
-            None => bail!(
-                "no storage host is named: give --hosts HOST:PORT, set FOREBAY_HOSTS, or write [storage] hosts in {}",
-                SiteConfig::DEFAULT_PATH
-            ),
+            None => Err(UsageError::NoHosts { site_file: SiteConfig::DEFAULT_PATH.into() }.into()),
         }
     }
 

@@ -1,8 +1,9 @@
 //! `forebay fs`: filesystems, and data between tiers.
 
+use anyhow::Context;
 use clap::Subcommand;
 use forebay_client::{Cluster, Filesystem};
-use forebay_types::{ByteRange, Cred, FileKind, LifetimeClass, TierId};
+use forebay_types::{ByteRange, Cred, FileKind, InodeId, LifetimeClass, TierId};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::map::{ClusterMap, TierEntry};
 use forebay_wire::meta::SetAttr;
@@ -10,6 +11,7 @@ use forebay_wire::tier::{Progress, TaskSpec};
 use serde_json::json;
 
 use crate::connect::Connection;
+use crate::error::UsageError;
 use crate::output::{Output, bytes, table};
 use crate::tier;
 
@@ -74,16 +76,22 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
         Command::Import { fs, url, path } => import(&connection.filesystem(&fs).await?, &url, &path, output).await,
         Command::Recall { fs, path, range } => {
             let fs = connection.filesystem(&fs).await?;
-            let root = fs.resolve(&Cred::ROOT, &path).await?.ino;
+            let root = find(&fs, &path).await?;
             run_task(&fs, TaskSpec::Recall { fs: fs.id(), root, range }, "recalled", output).await
         }
         Command::Evict { fs, path, range, tier } => {
             let fs = connection.filesystem(&fs).await?;
-            let root = fs.resolve(&Cred::ROOT, &path).await?.ino;
+            let root = find(&fs, &path).await?;
             let tier = choose_tier(&*fs.cluster().map().await?, &fs, tier.as_deref())?;
             run_task(&fs, TaskSpec::Evict { fs: fs.id(), root, range, tier }, "evicted", output).await
         }
     }
+}
+
+/// What is at a path; the message of a failure names it.
+async fn find(fs: &Filesystem, path: &str) -> anyhow::Result<InodeId> {
+    let found = fs.resolve(&Cred::ROOT, path).await;
+    Ok(found.with_context(|| format!("{path} in filesystem '{}'", fs.name()))?.ino)
 }
 
 /// Makes a filesystem; public to `forebay dev`.
@@ -111,15 +119,13 @@ fn choose_tier(map: &ClusterMap, fs: &Filesystem, name: Option<&str>) -> anyhow:
     let all: Vec<&TierEntry> = map.tiers.iter().filter(|tier| tier.fs == fs.id()).collect();
     let names = || all.iter().map(|tier| tier.name.as_str()).collect::<Vec<_>>().join(", ");
     match (name, all.as_slice()) {
-        (_, []) => {
-            anyhow::bail!("filesystem '{}' has no cold tier: attach one with 'forebay fs tier attach'", fs.name())
-        }
+        (_, []) => Err(UsageError::NoTier { fs: fs.name().into() }.into()),
         (None, [one]) => Ok(one.id),
-        (None, _) => anyhow::bail!("choose a tier with --tier: {}", names()),
-        (Some(name), _) => match all.iter().find(|tier| tier.name == name) {
-            Some(tier) => Ok(tier.id),
-            None => anyhow::bail!("filesystem '{}' has no tier '{name}'; it has: {}", fs.name(), names()),
-        },
+        (None, _) => Err(UsageError::WhichTier { fs: fs.name().into(), have: names() }.into()),
+        (Some(name), _) => {
+            let unknown = || UsageError::UnknownTier { fs: fs.name().into(), tier: name.into(), have: names() };
+            Ok(all.iter().find(|tier| tier.name == name).ok_or_else(unknown)?.id)
+        }
     }
 }
 
@@ -133,7 +139,8 @@ fn locate<'a>(map: &'a ClusterMap, fs: &Filesystem, url: &str) -> anyhow::Result
     let found = candidates.filter_map(|tier| below(tier).map(|rest| (tier, rest)));
     found.max_by_key(|(tier, _)| tier.url.len()).ok_or_else(|| {
         let roots: Vec<&str> = map.tiers.iter().filter(|t| t.fs == fs.id()).map(|t| t.url.as_str()).collect();
-        anyhow::anyhow!("{url} is below no cold tier of '{}'; attached are: {}", fs.name(), roots.join(", "))
+        let have = if roots.is_empty() { "none".to_owned() } else { roots.join(", ") };
+        UsageError::OutsideTiers { url: url.into(), fs: fs.name().into(), have }.into()
     })
 }
 

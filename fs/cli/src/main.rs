@@ -1,12 +1,12 @@
 //! `forebay`: the command line for users and operators.
 //!
 //! One file a noun. Every command prints text for people, or with `--json` one JSON value on standard output; errors go
-//! to standard error. Exit codes: 0 done, 2 usage, 3 source missing or denied, 4 quota or size, 5 staging failed,
-//! 6 output failed, 7 still waiting, 8 the stager or the cluster cannot be reached, 9 version mismatch, 1 anything else.
+//! to standard error. Exit codes are those of [`exit::HELP`].
 
 mod cluster;
 mod connect;
 mod dev;
+mod error;
 mod exit;
 mod fs;
 mod job;
@@ -24,7 +24,7 @@ use crate::output::Output;
 
 /// Forebay: a parallel scratch filesystem that knows Slurm jobs.
 #[derive(Parser)]
-#[command(name = "forebay", version, propagate_version = true)]
+#[command(name = "forebay", version, propagate_version = true, after_help = exit::HELP)]
 struct Arguments {
     #[command(flatten)]
     connection: Connection,

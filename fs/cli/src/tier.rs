@@ -2,12 +2,13 @@
 
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context, bail};
+use anyhow::bail;
 use clap::Subcommand;
 use forebay_wire::cluster::{AttachTier, ClusterReply, ClusterRequest, TierCredentials};
 use serde_json::json;
 
 use crate::connect::Connection;
+use crate::error::UsageError;
 use crate::output::{Output, table};
 
 #[derive(Subcommand)]
@@ -63,7 +64,10 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
         }
         Command::List { fs } => {
             let map = cluster.map().await?;
-            let Some(entry) = map.filesystem(&fs) else { bail!("there is no filesystem '{fs}'") };
+            let Some(entry) = map.filesystem(&fs) else {
+                let have: Vec<&str> = map.filesystems.iter().map(|fs| fs.name.as_str()).collect();
+                return Err(UsageError::UnknownFilesystem { fs, have: have.join(", ") }.into());
+            };
             let tiers: Vec<_> = map.tiers.iter().filter(|tier| tier.fs == entry.id).collect();
             let value: Vec<_> =
                 tiers.iter().map(|tier| json!({ "id": tier.id.0, "name": tier.name, "url": tier.url })).collect();
@@ -79,22 +83,24 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
 /// Reads a credentials file, refusing one that others can read.
 fn read_credentials(file: &Path) -> anyhow::Result<TierCredentials> {
     use std::os::unix::fs::PermissionsExt;
-    let shown = file.display();
-    let meta = std::fs::metadata(file).with_context(|| format!("credentials file {shown}"))?;
+    let shown = file.display().to_string();
+    let unusable = |reason: String| UsageError::Credentials { file: shown.clone(), reason };
+    let unreadable = |error: std::io::Error| unusable(format!("cannot be read: {error}"));
+    let meta = std::fs::metadata(file).map_err(unreadable)?;
     if meta.permissions().mode() & 0o077 != 0 {
-        bail!("credentials file {shown} can be read by others: chmod 600 {shown}");
+        return Err(unusable(format!("can be read by others: chmod 600 {shown}")).into());
     }
-    let text = std::fs::read_to_string(file).with_context(|| format!("credentials file {shown}"))?;
+    let text = std::fs::read_to_string(file).map_err(unreadable)?;
     let mut credentials = TierCredentials::default();
     for line in text.lines().map(str::trim).filter(|line| !line.is_empty() && !line.starts_with('#')) {
         match line.split_once('=').map(|(key, value)| (key.trim(), value.trim())) {
             Some(("access_key", value)) => credentials.access_key = value.into(),
             Some(("secret_key", value)) => credentials.secret_key = value.into(),
-            _ => bail!("credentials file {shown} has a line that is neither access_key=... nor secret_key=..."),
+            _ => return Err(unusable("has a line that is neither access_key=... nor secret_key=...".into()).into()),
         }
     }
     if credentials.access_key.is_empty() || credentials.secret_key.is_empty() {
-        bail!("credentials file {shown} lacks access_key=... or secret_key=...");
+        return Err(unusable("lacks access_key=... or secret_key=...".into()).into());
     }
     Ok(credentials)
 }

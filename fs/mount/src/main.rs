@@ -15,6 +15,8 @@ use forebay_mount::{MountError, MountOptions, MountSource, daemon, launch};
 use tracing_subscriber::EnvFilter;
 
 /// Mount a Forebay filesystem and serve it
+///
+/// Exit codes are those of mount(8): 0 mounted, 1 wrong usage, 32 not mounted.
 #[derive(Parser)]
 #[command(name = "forebay-client", version, max_term_width = 100)]
 struct Arguments {

@@ -10,8 +10,11 @@ use forebay_server::{DriveSpec, Host, HostConfig};
 use tracing_subscriber::EnvFilter;
 
 /// A storage host of a Forebay cluster: drives, metadata shards and object-store movers.
+///
+/// Exit codes: 0 stopped by SIGTERM or SIGINT; 1 not started, standard error says why; 2 wrong usage. A drive that
+/// cannot be used does not keep it from serving the others.
 #[derive(Parser)]
-#[command(name = "forebayd", version)]
+#[command(name = "forebayd", version, max_term_width = 100)]
 struct Arguments {
     /// Directory for metadata and identity; one forebayd a directory.
     #[arg(long, value_name = "DIR")]
