@@ -11,8 +11,11 @@ use tokio::time::{Instant, sleep, timeout_at};
 use crate::node::document::{Document, Judgement};
 use crate::node::{ATTACHED, Service, fault, is_node_name};
 
-/// How long a view that is not ready is waited for: the stager hears of a new attempt only after it has begun.
+/// How long a view that is not ready is waited for.
 const READY_WAIT: Duration = Duration::from_secs(5);
+/// What is left of the budget for the answer, after an attempt that the stager has not seen was waited for in vain. It
+/// may start before the stager's next look at the queue, which is `[slurm] poll` away.
+const BEHIND_MARGIN: Duration = Duration::from_secs(2);
 /// Pause between two looks.
 const LOOK_EVERY: Duration = Duration::from_millis(200);
 
@@ -72,14 +75,19 @@ impl Service {
         asked: &Attach,
         control: InodeId,
     ) -> Result<Result<Document, NodeReply>, ClientError> {
-        let until = Instant::now() + READY_WAIT.min(Duration::from_millis(asked.budget_ms) / 2);
+        let (begun, budget) = (Instant::now(), Duration::from_millis(asked.budget_ms));
         loop {
+            let mut until = begun + READY_WAIT.min(budget / 2);
             let reason = match self.content(control, "attach.json").await?.map(|bytes| Document::parse(&bytes)) {
                 None => "its view is being made".to_owned(),
                 Some(Err(error)) => format!("its attach.json cannot be read ({error})"),
                 Some(Ok(document)) => match document.judge(asked) {
                     Judgement::Ready => return Ok(Ok(document)),
                     Judgement::NotYet(reason) => reason,
+                    Judgement::Behind(reason) => {
+                        until = until.max(begun + budget.saturating_sub(BEHIND_MARGIN));
+                        reason
+                    }
                     Judgement::Refused(fault) => return Ok(Err(NodeReply::Failed(fault))),
                 },
             };

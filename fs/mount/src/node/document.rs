@@ -32,6 +32,8 @@ pub(super) enum Judgement {
     Ready,
     /// Not now, and why.
     NotYet(String),
+    /// The stager has not seen this attempt yet: at its next look at Slurm's queue it will. Why, for people.
+    Behind(String),
     /// Never.
     Refused(Fault),
 }
@@ -53,7 +55,7 @@ impl Document {
         }
         if self.restart != asked.restart {
             let text = format!("its data is prepared for attempt {}, this is attempt {}", self.restart, asked.restart);
-            return Judgement::NotYet(text);
+            return if self.restart < asked.restart { Judgement::Behind(text) } else { Judgement::NotYet(text) };
         }
         if !self.ready {
             return Judgement::NotYet(format!("its data is not ready (phase {})", self.phase));

@@ -23,7 +23,8 @@ fn a_ready_document() {
 #[test]
 fn another_attempt_or_an_unready_one_waits() {
     let document = Document::parse(TEXT.as_bytes()).unwrap();
-    assert!(matches!(document.judge(&Attach { restart: 2, ..asked() }), Judgement::NotYet(_)));
+    assert!(matches!(document.judge(&Attach { restart: 2, ..asked() }), Judgement::Behind(_)));
+    assert!(matches!(document.judge(&Attach { restart: 0, ..asked() }), Judgement::NotYet(_)));
     let unready = Document { ready: false, phase: "staging".into(), ..document };
     assert_eq!(unready.judge(&asked()), Judgement::NotYet("its data is not ready (phase staging)".into()));
 }
