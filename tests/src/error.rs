@@ -56,6 +56,9 @@ pub enum LabError {
         /// Its standard output and standard error.
         output: String,
     },
+    /// Daemons logged ERROR or WARN lines that nobody expected.
+    #[error("complaints in the daemons' logs that the test does not expect:\n{0}")]
+    Complaints(String),
     /// The lab did not come up, or died.
     #[error("the lab {0}")]
     Lab(String),

@@ -23,6 +23,7 @@ use nix::unistd::Pid;
 use crate::error::{Context, LabError};
 use crate::footprint::Footprint;
 use crate::keeper;
+use crate::logs::Expected;
 use crate::node::{Node, NodeChild, User};
 use crate::ns::{Namespaces, children_of};
 use crate::spec::{self, LabRecord, NodeSpec};
@@ -95,7 +96,8 @@ impl Builder {
             binds.push((name.to_owned(), state.join(name), false));
         }
         let shared = Shared { record, children: Vec::new() };
-        let inner = Inner { id, state, program, hosts, binds, shared: Mutex::new(shared) };
+        let inner =
+            Inner { id, state, program, hosts, binds, expected: Expected::default(), shared: Mutex::new(shared) };
         let lab = Lab { inner: Arc::new(inner), keeper };
         lab.inner.start_hub_network()?;
         lab.inner.boot(&self.names)?;
@@ -176,9 +178,34 @@ impl Lab {
         self.inner.save_logs();
     }
 
+    /// The test provokes complaints (ERROR and WARN lines of our daemons) that hold one of these texts. Any other fails
+    /// it when the lab is dropped.
+    pub fn expect_logged(&self, texts: &[&str]) {
+        self.inner.expected.add(texts);
+    }
+
+    /// Whatever daemons complain of is no failure.
+    pub fn expect_anything_logged(&self) {
+        self.inner.expected.add_everything();
+    }
+
     /// Ends the lab and reports what it failed to end.
     pub fn end(mut self) -> Result<(), LabError> {
-        self.keeper.end(&self.inner)
+        let complaints = self.complaints();
+        self.keeper.end(&self.inner)?;
+        if complaints.is_empty() { Ok(()) } else { Err(LabError::Complaints(complaints)) }
+    }
+
+    /// What our daemons complained of, once: keeps the logs when there is anything.
+    fn complaints(&self) -> String {
+        if self.keeper.over || !self.logs().exists() {
+            return String::new();
+        }
+        let found = self.inner.expected.complaints(&self.logs()).unwrap_or_else(|error| error.to_string());
+        if !found.is_empty() {
+            self.inner.save_logs();
+        }
+        found
     }
 
     /// Waits until somebody else ends the lab (`forebay-lab down`, or a signal to this process, which then does not return).
@@ -217,12 +244,15 @@ impl Stopper {
 
 impl Drop for Lab {
     fn drop(&mut self) {
-        if std::thread::panicking() {
+        let panicking = std::thread::panicking();
+        let complaints = if panicking { String::new() } else { self.complaints() };
+        if panicking {
             self.inner.save_logs();
         }
         if let Err(error) = self.keeper.end(&self.inner) {
             eprintln!("lab {}: {error}", self.inner.id);
         }
+        assert!(complaints.is_empty(), "{}", LabError::Complaints(complaints));
     }
 }
 
@@ -296,6 +326,7 @@ pub(crate) struct Inner {
     program: PathBuf,
     hosts: Vec<(String, Ipv4Addr)>,
     binds: Vec<(String, PathBuf, bool)>,
+    expected: Expected,
     shared: Mutex<Shared>,
 }
 

@@ -1,8 +1,10 @@
 //! What daemons logged: a test fails on any line of level ERROR or WARN that it does not expect.
 //!
-//! Understands the lines of `tracing`'s formatters (plain and JSON) and panics; everything else is taken as continuation.
+//! A [`crate::Lab`] looks at the logs of our daemons when it ends; a test that provokes a complaint says so beforehand
+//! ([`crate::Lab::expect_logged`]). Understands the lines of `tracing`'s formatters (plain and JSON) and panics; everything else is taken as continuation.
 
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 
 use crate::error::{Context, LabError};
 
@@ -40,11 +42,42 @@ pub fn unexpected(dir: &Path, programs: &[&str], expected: &[&str]) -> Result<Ve
     Ok(found)
 }
 
-/// Panics with all of them when [`unexpected`] finds lines.
-pub fn assert_quiet(dir: &Path, programs: &[&str], expected: &[&str]) {
-    let found = unexpected(dir, programs, expected).expect("logs are readable");
-    let list: String = found.iter().map(|l| format!("{}:{}: {}\n", l.file.display(), l.line, l.text)).collect();
-    assert!(found.is_empty(), "unexpected lines in the logs:\n{list}");
+/// Daemons whose logs are looked at when a lab ends.
+const DAEMONS: [&str; 3] = ["forebayd", "forebay-client", "forebay-stagerd"];
+
+/// What the daemons of a lab may complain of.
+#[derive(Debug)]
+pub struct Expected(Mutex<Option<Vec<String>>>);
+
+impl Default for Expected {
+    /// Nothing.
+    fn default() -> Self {
+        Expected(Mutex::new(Some(Vec::new())))
+    }
+}
+
+impl Expected {
+    /// Lines that hold one of these texts are fine.
+    pub fn add(&self, texts: &[&str]) {
+        if let Some(expected) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
+            expected.extend(texts.iter().map(|&text| text.to_owned()));
+        }
+    }
+
+    /// Every line is fine.
+    pub fn add_everything(&self) {
+        *self.0.lock().unwrap_or_else(PoisonError::into_inner) = None;
+    }
+
+    /// What else the daemons whose logs are in `dir` complained of, a line each; empty for nothing.
+    pub fn complaints(&self, dir: &Path) -> Result<String, LabError> {
+        let expected = self.0.lock().unwrap_or_else(PoisonError::into_inner).clone();
+        let Some(expected) = expected else { return Ok(String::new()) };
+        let expected: Vec<&str> = expected.iter().map(String::as_str).collect();
+        let found = unexpected(dir, &DAEMONS, &expected)?;
+        let name = |line: &LogLine| line.file.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        Ok(found.iter().map(|line| format!("{}:{}: {}\n", name(line), line.line, line.text)).collect())
+    }
 }
 
 fn in_text(text: &str, expected: &[&str]) -> Vec<(usize, String)> {

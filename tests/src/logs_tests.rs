@@ -14,6 +14,20 @@ fn errors_warnings_and_panics_are_found_and_the_rest_is_not() {
 }
 
 #[test]
+fn complaints_of_our_daemons_are_found_unless_expected() {
+    let dir = tempfile::tempdir().unwrap();
+    std::fs::write(dir.path().join("s1-forebayd.log"), "t  INFO x: fine\nt ERROR x: drive lost\n").unwrap();
+    std::fs::write(dir.path().join("n1-slurmd.log"), "t ERROR x: not ours\n").unwrap();
+    let expected = Expected::default();
+    assert_eq!(expected.complaints(dir.path()).unwrap(), "s1-forebayd.log:2: t ERROR x: drive lost\n");
+    expected.add(&["drive lost"]);
+    assert_eq!(expected.complaints(dir.path()).unwrap(), "");
+    let expected = Expected::default();
+    expected.add_everything();
+    assert_eq!(expected.complaints(dir.path()).unwrap(), "");
+}
+
+#[test]
 fn colours_are_taken_off() {
     assert_eq!(plain("\u{1b}[2m12:00\u{1b}[0m \u{1b}[33mWARN\u{1b}[0m x"), "12:00 WARN x");
 }

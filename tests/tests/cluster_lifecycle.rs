@@ -62,6 +62,7 @@ print(got[:8] == b'forebay\\n', len(got))
 #[test]
 fn what_is_refused_is_named_with_its_remedy() {
     let mut at = Mounted::start(1, &ClusterSettings { drive_mib: 1024, ..ClusterSettings::default() }).unwrap();
+    at.lab.expect_logged(&["connection refused"]);
     let c1 = at.client(0).clone();
     twice_on_one_directory(&at);
     let refused = |command: forebay_tests::NodeCommand, words: &[&str]| {
@@ -80,14 +81,15 @@ fn what_is_refused_is_named_with_its_remedy() {
         let hosts = at.cluster.addresses().join(",");
         own_program(&c1, "forebay").unwrap().args(["--hosts", &hosts, "--key", key, "status"]).deadline(SOON)
     };
-    refused(other("/tmp/other.key"), &["key"]);
-    refused(other("/tmp/none.key"), &["/tmp/none.key"]);
+    assert_eq!(refused(other("/tmp/other.key"), &["refused our cluster key", "is the key file"]), Some(2));
+    assert_eq!(refused(other("/tmp/none.key"), &["/tmp/none.key"]), Some(2));
     c1.shell(
         &User::root(),
         "mkdir -p /mnt/second /mnt/third; cp /tmp/other.key /tmp/open.key; chmod 644 /tmp/open.key; touch /mnt/file",
     )
     .unwrap();
-    refused(other("/tmp/open.key"), &["chmod 600 /tmp/open.key"]);
+    assert_eq!(refused(other("/tmp/open.key"), &["chmod 600 /tmp/open.key"]), Some(2));
+    a_host_without_the_key_is_refused(&at);
     refused(
         own_program(&c1, "forebay").unwrap().args(["cluster", "keygen", "/tmp/other.key"]),
         &["/tmp/other.key exists"],
@@ -99,13 +101,24 @@ fn what_is_refused_is_named_with_its_remedy() {
         c1.command("mount").args(line).deadline(SOON)
     };
     let key = "key=/etc/forebay/cluster.key,log=/tmp/log,timeo=20";
-    refused(mount("demo", "/mnt/second", "key=/tmp/other.key,log=/tmp/log,node_socket=none,timeo=20"), &["key"]);
-    refused(mount("nope", "/mnt/second", &format!("{key},node_socket=none")), &["nope", "demo"]);
-    refused(mount("demo", "/mnt/forebay", &format!("{key},node_socket=none")), &["/mnt/forebay", "in use"]);
-    refused(mount("demo", "/mnt/second", key), &["another forebay-client"]);
-    refused(mount("demo", "/mnt/missing", &format!("{key},node_socket=none")), &["/mnt/missing"]);
-    refused(mount("demo", "/mnt/file", &format!("{key},node_socket=none")), &["/mnt/file"]);
-    refused(mount("demo", "/mnt/second", "colour=blue"), &["colour"]);
+    let stranger = "key=/tmp/other.key,log=/tmp/log,node_socket=none,timeo=20";
+    let alone = format!("{key},node_socket=none");
+    for (fs, point, options, words, code) in [
+        ("demo", "/mnt/second", stranger, &["cluster key", "is the key file"][..], 32),
+        ("nope", "/mnt/second", &alone, &["nope", "demo"], 32),
+        ("demo", "/mnt/forebay", &alone, &["/mnt/forebay", "in use", "umount it first"], 32),
+        ("demo", "/mnt/second", key, &["another forebay-client", "node_socket=none"], 32),
+        ("demo", "/mnt/missing", &alone, &["/mnt/missing"], 32),
+        ("demo", "/mnt/file", &alone, &["/mnt/file"], 32),
+        ("demo", "/mnt/second", "colour=blue", &["colour"], 1),
+    ] {
+        assert_eq!(refused(mount(fs, point, options), words), Some(code), "{fs} on {point} with {options}");
+    }
+    // The command line names what there is.
+    let ask = |args: &[&str]| at.cluster.forebay(&c1).unwrap().args(args);
+    assert_eq!(refused(ask(&["fs", "recall", "nope", "/x"]), &["nope", "demo"]), Some(2));
+    assert_eq!(refused(ask(&["fs", "tier", "list", "nope"]), &["nope", "demo"]), Some(2));
+    assert_eq!(refused(ask(&["fs", "recall", "demo", "/no/such"]), &["/no/such", "demo"]), Some(3));
     mount("demo", "/mnt/third", &format!("{key},node_socket=none,ro")).run().unwrap();
     refused(c1.command("touch").arg("/mnt/third/x"), &["Read-only"]);
     c1.command("umount").arg("/mnt/third").run().unwrap();
@@ -153,13 +166,36 @@ fn twice_on_one_directory(at: &Mounted) {
             "/etc/forebay/cluster.key",
         ]);
         let output = forebayd.args(["--listen", "127.0.0.1:7444", "--drive", drive]).deadline(SOON).output().unwrap();
-        assert!(!output.status.success(), "a second forebayd ran");
+        assert_eq!(output.status.code(), Some(1), "a second forebayd ran: {}", output.stderr);
         output.stdout + &output.stderr
     };
     let said = second("/run/lab/disk/forebay", "/run/lab/disk/drive9:600MiB");
     assert!(said.contains("/run/lab/disk/forebay") && said.contains("use"), "{said}");
     let said = second("/run/lab/disk/elsewhere", "/run/lab/disk/drive0:600MiB");
     assert!(said.contains("/run/lab/disk/drive0"), "{said}");
+}
+
+/// A storage host that has another key is let into no cluster, and one without a key does not start.
+fn a_host_without_the_key_is_refused(at: &Mounted) {
+    let host = &at.cluster.hosts()[4];
+    let forebayd = |key: &str| {
+        let forebayd = own_program(host, "forebayd").unwrap().args(["--dir", "/run/lab/disk/stranger", "--key", key]);
+        forebayd.args(["--listen", "0.0.0.0:7445", "--name", "stranger", "--drive", "/run/lab/disk/d:600MiB"])
+    };
+    let output = forebayd("/tmp/none.key").deadline(SOON).output().unwrap();
+    assert_eq!(output.status.code(), Some(1), "{}", output.stderr);
+    assert!((output.stdout + &output.stderr).contains("/tmp/none.key"));
+    own_program(host, "forebay").unwrap().args(["cluster", "keygen", "/tmp/strange.key"]).run().unwrap();
+    let log = host.log_path("stranger");
+    let stranger = forebayd("/tmp/strange.key").spawn(&log).unwrap();
+    let text = || std::fs::read_to_string(&log).unwrap_or_default();
+    wait::until_true("the stranger listens", SOON, || text().contains("listening")).unwrap();
+    let create = own_program(host, "forebay").unwrap().args(["--key", "/etc/forebay/cluster.key", "cluster", "create"]);
+    let create = create.args(["--name", "other", "--ec", "1+1"]).arg(format!("{}:7445", host.address()));
+    let output = create.deadline(SOON).output().unwrap();
+    assert_eq!(output.status.code(), Some(2), "{}", output.stderr);
+    assert!(output.stderr.contains("refused our cluster key"), "{}", output.stderr);
+    stranger.kill().unwrap();
 }
 
 #[test]
@@ -179,10 +215,10 @@ fn a_cluster_is_formed_once_of_hosts_that_are_free() {
         (output.status.code(), output.stdout + &output.stderr)
     };
     let (code, said) = create("4+2", &cluster.addresses()[..5]);
-    assert!(code != Some(0) && said.contains('6'), "five hosts cannot carry 4+2: {said}");
+    assert!(code == Some(2) && said.contains('6'), "five hosts cannot carry 4+2: {said}");
     cluster.form().unwrap();
     let (code, said) = create("4+2", &cluster.addresses());
-    assert!(code != Some(0) && said.contains("already belongs to cluster"), "{said}");
+    assert!(code == Some(2) && said.contains("already belongs to cluster"), "{said}");
     let status = cluster.ask(&["status"]).unwrap();
     assert_eq!(status["geometry"], "4+2");
     assert_eq!(status["hosts"].as_array().map(Vec::len), Some(6));

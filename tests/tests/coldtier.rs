@@ -54,7 +54,8 @@ fn an_import_is_names_only_and_reads_bring_the_bytes() {
         .args(["fs", "import", "demo", "file:///elsewhere/set/", "/data"])
         .output()
         .unwrap();
-    assert!(!said.status.success() && said.stderr.contains("file:///run/lab/cold"), "{}", said.stderr);
+    assert_eq!(said.status.code(), Some(2), "{}", said.stderr);
+    assert!(said.stderr.contains("file:///run/lab/cold"), "{}", said.stderr);
     let said = at
         .cluster
         .forebay(at.client(0))
@@ -107,6 +108,7 @@ fn recall_and_evict_move_bytes_by_range_and_lose_none() {
 fn a_source_that_changed_or_vanished_is_an_error_that_names_it_and_no_wrong_byte_is_served() {
     let at = with_dataset();
     let cold = at.lab.cold().join("set");
+    at.lab.expect_logged(&["request failed op=\"read\""]);
     let path = "part-00/sample-00007.bin";
     let old = std::fs::read(cold.join(path)).unwrap();
     std::fs::write(cold.join(path), vec![0xab; old.len()]).unwrap();

@@ -111,6 +111,11 @@ fn a_flipped_bit_is_detected_served_from_parity_and_reported() {
         "no drive of {DATA_HOSTS:?} holds a block of the file in plain: the test has to look elsewhere"
     );
     assert_eq!(at.corrupt_chunks().unwrap(), 0);
+    at.lab.expect_logged(&[
+        "chunk is corrupt; readers rebuild it from the others",
+        "a chunk is damaged",
+        "served from the other chunks of the stripe",
+    ]);
     // Compared as bytes, not with assert_eq: 8 MiB of numbers help nobody.
     assert!(std::fs::read(at.path(1, "precious").unwrap()).unwrap() == contents, "wrong bytes were served");
     at.wait_status("the damage is reported", |status| {
@@ -127,6 +132,7 @@ fn a_truncated_drive_is_named_with_its_remedy_and_loses_no_byte() {
     let mut at = Mounted::start(1, &ClusterSettings { drive_mib: 1024, ..ClusterSettings::default() }).unwrap();
     at.run(0, "head -c 20000000 /dev/urandom >big; mkdir d; for i in $(seq 50); do echo $i >d/$i; done; sync").unwrap();
     at.run(0, "find . -type f | xargs sha256sum >/run/lab/shared/sums").unwrap();
+    at.lab.expect_logged(&["drive cannot be used; its chunks are served from parity"]);
     at.cluster.kill(&["s6"]).unwrap();
     let drive = at.cluster.drive("s6");
     File::options().write(true).open(&drive).unwrap().set_len(300 << 20).unwrap();
@@ -147,6 +153,7 @@ fn a_truncated_drive_is_named_with_its_remedy_and_loses_no_byte() {
 fn a_full_filesystem_says_so_and_takes_writes_again_after_a_delete() {
     let at = Mounted::start(1, &ClusterSettings { drive_mib: 96, ..ClusterSettings::default() }).unwrap();
     at.run(0, "echo precious >precious; sync precious; head -c 3000000 /dev/urandom >kept; sync kept; sha256sum precious kept >/run/lab/shared/sums").unwrap();
+    at.lab.expect_logged(&["write-back failed, will be tried again"]);
     let fill = "n=0; while [ $n -lt 80 ]; do n=$((n + 1))
         head -c 20000000 /dev/urandom 2>/dev/null | dd of=fill$n bs=1M conv=fsync iflag=fullblock 2>/tmp/said || { cat /tmp/said; exit 0; }
         done; echo never full; df .";

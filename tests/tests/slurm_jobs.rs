@@ -180,6 +180,57 @@ fn mistakes_of_users_are_told_in_the_queue_or_at_submit_and_touch_no_node() {
 }
 
 #[test]
+fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
+    let mut at = start(true, Recipe { large_mib: 256, ..SMALL }, &SiteSettings::default());
+    let id = at.submit(&format!("{IN}{SCRATCH}"), WORK);
+    let queue = |format: &str| {
+        let asked = ["-h", "-j", &id.to_string(), "-O", format].map(str::to_owned);
+        at.site.slurm.command(&User::alice(), "squeue").args(asked).run().unwrap()
+    };
+    // As soon as progress is shown the store hangs, so that there is time to look.
+    let shown = wait::until("squeue shows progress", SOON, || {
+        let comment = queue("AdminComment:200");
+        Ok(if comment.contains("% ") { wait::Seen::Yes(comment) } else { wait::Seen::NotYet(comment) })
+    });
+    at.cold.server().unwrap().signal(Signal::SIGSTOP).unwrap();
+    let shown = shown.unwrap();
+    assert!(shown.starts_with("forebay: ") && shown.contains("/26"), "percent and bytes of 260 MiB: {shown}");
+    assert_eq!(queue("Reason:40,State:20").split_whitespace().collect::<Vec<_>>(), ["JobHeldUser", "PENDING"]);
+    let idle = at.site.slurm.command(&User::root(), "sinfo").args(["-h", "-o", "%T"]).run().unwrap();
+    assert_eq!(idle.trim(), "idle", "a node was taken while the data was on its way");
+    let (code, said) = at.job(&["status", &id.to_string()]);
+    assert!(code == Some(0) && said.contains("STAGING") && said.contains(" hot, "), "{said}");
+    let (code, said) = at.job(&["wait", &id.to_string(), "--timeout", "1"]);
+    assert_eq!(code, Some(7), "{said}");
+    let (code, said) = at.job(&["status", &id.to_string(), "--json"]);
+    let status: serde_json::Value = serde_json::from_str(&said).unwrap();
+    assert!(code == Some(0) && status["inputs"][0]["bytes"].as_u64() > Some(256 << 20), "{said}");
+    at.cold.server().unwrap().signal(Signal::SIGCONT).unwrap();
+    at.ends(id, "COMPLETED");
+}
+
+#[test]
+fn a_job_requeued_to_start_at_once_is_told_that_it_resumes() {
+    let settings = SiteSettings { poll: Some("6s"), ..SiteSettings::default() };
+    let at = start(false, SMALL, &settings);
+    let body = "env | grep ^FOREBAY_ | sort; echo attempt ${FOREBAY_ATTEMPT:-none} resumed ${FOREBAY_RESUMED:-0}
+        if [ -e $FOREBAY_WORK/state ]; then exit 0; fi
+        echo first >$FOREBAY_WORK/state; sync; touch /run/lab/shared/began; sleep 600\n";
+    let id = at.submit(&format!("{IN}{SCRATCH}#SBATCH --open-mode=append\n"), body);
+    wait::until_true("the first attempt has begun", SOON, || at.lab.shared().join("began").exists()).unwrap();
+    at.site.wait_phase(id, &["RUNNING"], SOON).unwrap();
+    let control = |args: &[&str]| at.site.slurm.command(&User::root(), "scontrol").args(args).output().unwrap();
+    control(&["requeue", &id.to_string()]);
+    // The second attempt starts before the stager's next look at the queue.
+    at.site.slurm.wait_job(id, "is queued again", SOON, |job| job.state() == "PENDING").unwrap();
+    control(&["update", &format!("jobid={id}"), "starttime=now"]);
+    at.ends(id, "COMPLETED");
+    let said = at.output(id);
+    assert!(said.contains("attempt 0 resumed 0") && said.contains("attempt 1 resumed 1"), "{said}");
+    at.site.assert_none_drained().unwrap();
+}
+
+#[test]
 fn a_requeued_job_finds_its_scratch_and_delivers_once() {
     let at = start(false, SMALL, &SiteSettings::default());
     let body = format!(

@@ -81,6 +81,7 @@ pub fn run(options: &Options) -> Result<(), LabError> {
     let settings =
         ClusterSettings { drive_mib: 2048, log: "warn,forebayd=info".to_owned(), ..ClusterSettings::default() };
     let at = Mounted::start(1, &settings)?;
+    at.lab.expect_anything_logged();
     let disk = format!("{}/bench", paths::DISK);
     at.client(0).shell(&User::root(), &format!("mkdir -p {MOUNT}/bench {disk}"))?;
     let local = Place { at: &at, inside: disk, outside: at.client(0).disk().join("bench"), ours: false };

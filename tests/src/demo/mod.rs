@@ -53,6 +53,8 @@ pub fn run(options: &Options) -> Result<Vec<String>, LabError> {
     let screen = Screen::new();
     let builder = Lab::builder().slurm_nodes(NODES).storage_hosts(HOSTS);
     let lab = if options.s3 { builder.node(cold::NODE) } else { builder }.start()?;
+    // Hosts are killed here on purpose; the tests are stricter.
+    lab.expect_anything_logged();
     let footprint = lab.footprint();
     interrupt::watch(lab.stopper(), footprint.clone())
         .map_err(|source| LabError::Io { what: "watch for signals".to_owned(), source })?;
