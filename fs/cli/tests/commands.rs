@@ -17,7 +17,9 @@ fn help(words: &[&str]) -> String {
 /// Names of a help text's commands, each of which it describes.
 fn commands(words: &[&str], text: &str) -> Vec<String> {
     let listed = text.lines().skip_while(|line| *line != "Commands:").skip(1).take_while(|line| !line.is_empty());
-    let described = listed.filter_map(|line| {
+    // What is indented further goes on with what the line before says.
+    let entries = listed.filter_map(|line| line.strip_prefix("  ").filter(|rest| !rest.starts_with(' ')));
+    let described = entries.filter_map(|line| {
         let (name, about) = line.trim().split_once(' ').unwrap_or((line.trim(), ""));
         assert!(!about.trim().is_empty(), "{words:?}: nothing is said about {name}");
         (name != "help").then(|| name.to_owned())

@@ -50,6 +50,10 @@ impl Turn<'_> {
             self.record.held = true;
             self.record.hold_wanted = false;
         }
+        // Newer than the last list, whatever it was for: a job that is staged again now has to be held again.
+        if id.slot == Slot::Release && answer.is_ok() {
+            self.record.seen.held = false;
+        }
         if id.generation != self.record.generation {
             return;
         }

@@ -217,7 +217,7 @@ fn outputs_are_tried_again_after_pauses_of_their_own() {
     world.settle();
     let record = world.core.find(7).unwrap();
     let tries: Vec<u32> = record.retries.iter().map(|retry| retry.tries).collect();
-    assert_eq!((world.phase(7), tries.as_slice()), (JobPhase::WaitInfra, [3].as_slice()), "{:?}", record.retries);
+    assert_eq!((world.phase(7), tries.as_slice()), (JobPhase::Outgoing, [3].as_slice()), "{:?}", record.retries);
 }
 
 #[test]
