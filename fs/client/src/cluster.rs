@@ -1,6 +1,7 @@
 //! The cluster as a client sees it: the map, the connections, the cluster group.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
@@ -51,6 +52,7 @@ struct Shared {
     peers: Mutex<HashMap<String, Peer>>,
     leaders: Mutex<HashMap<ShardId, HostId>>,
     options: ClientOptions,
+    answers: AtomicU64,
 }
 
 /// Deadline of an operation, with pauses between attempts that grow.
@@ -80,6 +82,12 @@ impl Attempts {
         self.pause = (self.pause * 2).min(RETRY_LONGEST);
         Ok(())
     }
+
+    /// Asks for a newer map, at most until the deadline: hosts that are silent are waited for one after the other. That
+    /// nobody answers this question is shown soon enough by the next attempt at what was wanted.
+    pub async fn refresh(&self, cluster: &Cluster) {
+        let _ = tokio::time::timeout_at(self.until, cluster.refresh()).await;
+    }
 }
 
 impl Cluster {
@@ -88,7 +96,7 @@ impl Cluster {
     pub fn new(seeds: Vec<String>, key: ClusterKey, role: Role, name: &str, options: ClientOptions) -> Self {
         let connector = Connector::new(key, role, name);
         let (map, peers, leaders) = (RwLock::new(None), Mutex::default(), Mutex::default());
-        let shared = Shared { connector, seeds, map, peers, leaders, options };
+        let shared = Shared { connector, seeds, map, peers, leaders, options, answers: AtomicU64::new(0) };
         Self { shared: Arc::new(shared) }
     }
 
@@ -96,6 +104,22 @@ impl Cluster {
     #[must_use]
     pub fn options(&self) -> &ClientOptions {
         &self.shared.options
+    }
+
+    /// Answers had from hosts so far: while the number grows, somebody is there.
+    #[must_use]
+    pub fn answers(&self) -> u64 {
+        self.shared.answers.load(Ordering::Relaxed)
+    }
+
+    /// A host has answered.
+    pub(crate) fn count_answer(&self) {
+        self.shared.answers.fetch_add(1, Ordering::Relaxed);
+    }
+
+    /// The longest that one call may take.
+    pub(crate) fn call_timeout(&self) -> Duration {
+        CALL_TIMEOUT.min(self.shared.options.timeout)
     }
 
     /// The connection to an address, shared by everyone in this process.
@@ -116,7 +140,11 @@ impl Cluster {
         }
         let mut attempts = Attempts::new(self.shared.options.timeout);
         loop {
-            match self.refresh().await {
+            let late = || ClientError::TimedOut {
+                timeout_ms: self.shared.options.timeout.as_millis() as u64,
+                reason: format!("none of {} tells the cluster's map", self.shared.seeds.join(", ")),
+            };
+            match tokio::time::timeout_at(attempts.until, self.refresh()).await.unwrap_or_else(|_| Err(late())) {
                 Ok(map) => return Ok(map),
                 Err(error @ (ClientError::NoHost { .. } | ClientError::Net(_))) if is_passing(&error) => {
                     attempts.pause(&error).await?;
@@ -148,7 +176,7 @@ impl Cluster {
         let mut reason = ClientError::NoHost { seeds: self.shared.seeds.join(", "), reason: "none is named".into() };
         for address in self.addresses(known.as_deref()) {
             let peer = self.peer(&address);
-            match call_cluster(&peer, &ClusterRequest::GetMap { newer_than }, CALL_TIMEOUT).await {
+            match call_cluster(&peer, &ClusterRequest::GetMap { newer_than }, self.call_timeout()).await {
                 Ok(ClusterReply::Map(Some(map))) => return Ok(self.learn(*map)),
                 Ok(ClusterReply::Map(None)) => match &known {
                     Some(known) => return Ok(known.clone()),
@@ -204,13 +232,17 @@ impl Cluster {
                 Ok(ClusterReply::Error(error @ ClusterError::NotHere { leader })) => {
                     self.not_leader(&map, ShardId(0), host.id, leader);
                     attempts.pause(&error).await?;
+                    attempts.refresh(self).await;
                 }
                 Ok(ClusterReply::Error(error)) => return Err(error.into()),
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.count_answer();
+                    return Ok(reply);
+                }
                 Err(error) if error.is_transient() => {
                     self.not_leader(&map, ShardId(0), host.id, None);
                     attempts.pause(&error).await?;
-                    let _ = self.refresh().await;
+                    attempts.refresh(self).await;
                 }
                 Err(error) => return Err(error.into()),
             }

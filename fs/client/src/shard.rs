@@ -54,12 +54,15 @@ impl Shards {
             let reply = call_meta(&self.cluster.peer(&host.address), &request, timeout).await;
             let error = match reply {
                 Ok(MetaReply::Error(error)) => error,
-                Ok(reply) => return Ok(reply),
+                Ok(reply) => {
+                    self.cluster.count_answer();
+                    return Ok(reply);
+                }
                 Err(error) if error.is_transient() => {
                     self.cluster.not_leader(&map, shard, host.id, None);
                     attempts.pause(&error).await?;
                     // The map may say more by now; that nobody answers this question shows soon enough.
-                    let _ = self.cluster.refresh().await;
+                    attempts.refresh(&self.cluster).await;
                     continue;
                 }
                 Err(error) => return Err(error.into()),
@@ -80,12 +83,12 @@ impl Shards {
                     self.cluster.not_leader(&map, shard, host.id, leader);
                     attempts.pause(&error).await?;
                     if leader.is_none() {
-                        let _ = self.cluster.refresh().await;
+                        attempts.refresh(&self.cluster).await;
                     }
                 }
                 MetaError::NoPlacement => {
                     attempts.pause(&error).await?;
-                    let _ = self.cluster.refresh().await;
+                    attempts.refresh(&self.cluster).await;
                 }
                 MetaError::Busy => attempts.pause(&error).await?,
             }

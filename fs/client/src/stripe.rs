@@ -11,7 +11,7 @@ use forebay_wire::map::ClusterMap;
 use futures::StreamExt;
 use futures::stream::FuturesUnordered;
 
-use crate::cluster::{Attempts, CALL_TIMEOUT};
+use crate::cluster::Attempts;
 use crate::{ClientError, Cluster};
 
 /// Reads and writes stripes.
@@ -107,8 +107,11 @@ impl Stripes {
         let peer = peer.ok_or_else(|| PutFailure::from(format!("{drive} is not in the map")))?;
         let crcs = crc::block_crcs(&chunk);
         let put = PutChunk { drive, stripe, index, geometry: layout.geometry, epoch: map.epoch, crcs };
-        match call_chunk(&peer, &ChunkRequest::Put(put), chunk, CALL_TIMEOUT).await {
-            Ok((ChunkReply::Put(receipt), _)) => Ok(receipt),
+        match call_chunk(&peer, &ChunkRequest::Put(put), chunk, self.cluster.call_timeout()).await {
+            Ok((ChunkReply::Put(receipt), _)) => {
+                self.cluster.count_answer();
+                Ok(receipt)
+            }
             Ok((ChunkReply::Error(error), _)) => {
                 Err(PutFailure { full: matches!(error, ChunkError::NoSpace { .. }), reason: error.to_string() })
             }
@@ -134,7 +137,7 @@ impl Stripes {
                 Err(error) => return Err(error),
             };
             attempts.pause(&reason).await.map_err(|_| ReadError::Failed(reason))?;
-            let _ = self.cluster.refresh().await;
+            attempts.refresh(&self.cluster).await;
         }
     }
 
@@ -226,12 +229,13 @@ impl Stripes {
         let peer = peer.ok_or_else(|| fail(format!("{drive} is not in the map")))?;
         let blocks = piece.blocks.len() as u32;
         let request = ChunkRequest::Get(GetChunk { drive, stripe, index, first_block: piece.blocks.start, blocks });
-        match call_chunk(&peer, &request, Bytes::new(), CALL_TIMEOUT).await {
+        match call_chunk(&peer, &request, Bytes::new(), self.cluster.call_timeout()).await {
             Ok((ChunkReply::Got { crcs }, payload)) => {
                 let expected = blocks as usize * forebay_types::limits::BLOCK_BYTES;
                 if payload.len() != expected {
                     return Err(fail(format!("{drive} sent {} bytes for {expected}", payload.len())));
                 }
+                self.cluster.count_answer();
                 crc::verify(&payload, &crcs).map_err(|error| {
                     tracing::warn!(%stripe, index, %drive, %error, "bytes were damaged on the way from a drive");
                     fail(error.to_string())

@@ -48,13 +48,16 @@ impl Cluster {
             for address in order(&map, task) {
                 match call_tier(&self.peer(&address), request, CALL_TIMEOUT).await {
                     Ok(TierReply::Error(error @ TierError::TooManyTasks { .. })) => reason = error.into(),
-                    Ok(reply) => return Ok(reply),
+                    Ok(reply) => {
+                        self.count_answer();
+                        return Ok(reply);
+                    }
                     Err(error) if error.is_transient() => reason = error.into(),
                     Err(error) => return Err(error.into()),
                 }
             }
             attempts.pause(&reason).await.map_err(|_| reason)?;
-            let _ = self.refresh().await;
+            attempts.refresh(self).await;
         }
     }
 

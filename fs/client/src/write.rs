@@ -227,7 +227,7 @@ impl Filesystem {
                         return Err(error);
                     }
                     attempts.pause(&error).await.map_err(|_| error)?;
-                    let _ = self.shards.cluster.refresh().await;
+                    attempts.refresh(&self.shards.cluster).await;
                     rest = now.into_iter().chain(later).collect();
                 }
             }

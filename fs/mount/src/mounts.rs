@@ -9,6 +9,8 @@ use nix::mount::{MntFlags, umount2};
 
 /// Type of our mounts as `/proc/mounts` shows it.
 pub const FSTYPE: &str = "fuse.forebay";
+/// What comes after `fuse.` in it.
+pub const SUBTYPE: &str = "forebay";
 /// Where the kernel lists FUSE connections, by device minor.
 const CONNECTIONS: &str = "/sys/fs/fuse/connections";
 

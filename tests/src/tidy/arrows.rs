@@ -7,7 +7,7 @@ use toml::Table;
 use super::tree::{File, Finding, Tree};
 
 /// The crates of `fs/`, from the innermost out. A crate may depend on those before it.
-const LIST: [&str; 21] = [
+const LIST: [&str; 22] = [
     "types",
     "wire",
     "env",
@@ -21,6 +21,7 @@ const LIST: [&str; 21] = [
     "net",
     "storage",
     "object",
+    "fuse",
     "client",
     "server",
     "mount",

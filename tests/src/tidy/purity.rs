@@ -34,8 +34,8 @@ const IMPURE: [(&str, &str); 9] = [
 const IMPURE_CRATES: [&str; 8] =
     ["tokio", "rand", "getrandom", "rocksdb", "object_store", "fuser", "io-uring", "async-std"];
 /// Folders whose code may be `unsafe`.
-const UNSAFE: [&str; 6] =
-    ["fs/erasure/", "fs/net/src/shm", "fs/net/src/rdma", "fs/storage/", "fs/bypass/", "spank-plugin/"];
+const UNSAFE: [&str; 7] =
+    ["fs/erasure/", "fs/net/src/shm", "fs/net/src/rdma", "fs/storage/", "fs/fuse/", "fs/bypass/", "spank-plugin/"];
 
 /// Checks sources and manifests.
 pub fn check(tree: &Tree) -> Vec<Finding> {

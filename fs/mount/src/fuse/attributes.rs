@@ -1,10 +1,11 @@
 //! Attributes.
 
 use forebay_client::ClientError;
+use forebay_fuse::abi::Caller;
 use forebay_types::{Attr, Cred, Errno, InodeId};
 use forebay_wire::meta::SetAttr;
 
-use crate::fuse::{Caller, Ops, Outcome};
+use crate::fuse::{Ops, Outcome};
 
 /// Set-user-id and set-group-id bits.
 const PRIVILEGE_BITS: u16 = 0o6000;

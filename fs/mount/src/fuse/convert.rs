@@ -1,11 +1,9 @@
 //! The kernel's words and ours.
 
-use std::time::{Duration, SystemTime, UNIX_EPOCH};
-
 use forebay_client::ClientError;
+use forebay_fuse::abi::{self, NodeId, Time};
 use forebay_types::{Attr, Errno, FileKind, InodeId, Timestamp};
-use forebay_wire::meta::{NewNode, SetTime, XattrWhen};
-use fuser::{FileAttr, FileType, INodeNo, TimeOrNow};
+use forebay_wire::meta::{NewNode, SetAttr, SetTime, XattrWhen};
 
 /// What `stat` calls the best size of a request, in bytes.
 const BLOCK_BYTES: u32 = 128 * 1024;
@@ -13,71 +11,66 @@ const BLOCK_BYTES: u32 = 128 * 1024;
 const STAT_UNIT: u64 = 512;
 
 /// The inode of a kernel's node id: all are the same but the root's.
-pub(super) fn inode(node: INodeNo) -> InodeId {
-    if node == INodeNo::ROOT { InodeId::ROOT } else { InodeId(node.0) }
+pub(super) fn inode(node: NodeId) -> InodeId {
+    if node == NodeId::ROOT { InodeId::ROOT } else { InodeId(node.0) }
 }
 
 /// The node id of an inode.
-pub(super) fn node(ino: InodeId) -> INodeNo {
-    if ino == InodeId::ROOT { INodeNo::ROOT } else { INodeNo(ino.0) }
+pub(super) fn node(ino: InodeId) -> NodeId {
+    if ino == InodeId::ROOT { NodeId::ROOT } else { NodeId(ino.0) }
 }
 
-/// The kernel's word for what an inode is.
-pub(super) fn file_type(kind: FileKind) -> FileType {
+/// What an inode is, as `st_mode` says it.
+pub(super) fn kind(kind: FileKind) -> u32 {
     match kind {
-        FileKind::Regular => FileType::RegularFile,
-        FileKind::Directory => FileType::Directory,
-        FileKind::Symlink => FileType::Symlink,
-        FileKind::Fifo => FileType::NamedPipe,
-        FileKind::Socket => FileType::Socket,
-        FileKind::CharDevice => FileType::CharDevice,
-        FileKind::BlockDevice => FileType::BlockDevice,
+        FileKind::Regular => nix::libc::S_IFREG,
+        FileKind::Directory => nix::libc::S_IFDIR,
+        FileKind::Symlink => nix::libc::S_IFLNK,
+        FileKind::Fifo => nix::libc::S_IFIFO,
+        FileKind::Socket => nix::libc::S_IFSOCK,
+        FileKind::CharDevice => nix::libc::S_IFCHR,
+        FileKind::BlockDevice => nix::libc::S_IFBLK,
     }
 }
 
 /// Attributes as the kernel takes them.
-pub(super) fn file_attr(attr: &Attr) -> FileAttr {
-    FileAttr {
-        ino: node(attr.ino),
-        size: attr.size,
-        blocks: attr.allocated_bytes.div_ceil(STAT_UNIT),
-        atime: system_time(attr.atime),
-        mtime: system_time(attr.mtime),
-        ctime: system_time(attr.ctime),
-        crtime: system_time(attr.btime),
-        kind: file_type(attr.kind),
-        perm: attr.mode,
+pub(super) fn kernel_attr(attr: &Attr) -> abi::Attr {
+    let time = |time: Timestamp| Time { secs: time.secs, nanos: time.nanos };
+    abi::Attr {
+        ino: node(attr.ino).0,
+        mode: kind(attr.kind) | u32::from(attr.mode),
         nlink: attr.nlink,
         uid: attr.uid,
         gid: attr.gid,
         rdev: attr.rdev,
-        blksize: BLOCK_BYTES,
-        flags: 0,
+        size: attr.size,
+        blocks: attr.allocated_bytes.div_ceil(STAT_UNIT),
+        block_bytes: BLOCK_BYTES,
+        atime: time(attr.atime),
+        mtime: time(attr.mtime),
+        ctime: time(attr.ctime),
+        btime: time(attr.btime),
     }
 }
 
-fn system_time(time: Timestamp) -> SystemTime {
-    let whole = Duration::from_secs(time.secs.unsigned_abs());
-    let second = if time.secs < 0 { UNIX_EPOCH.checked_sub(whole) } else { UNIX_EPOCH.checked_add(whole) };
-    second.and_then(|second| second.checked_add(Duration::from_nanos(time.nanos.into()))).unwrap_or(UNIX_EPOCH)
+/// Attributes to change.
+pub(super) fn set_attr(set: &abi::SetAttr) -> SetAttr {
+    SetAttr {
+        mode: set.mode.map(permissions),
+        uid: set.uid,
+        gid: set.gid,
+        size: set.size,
+        atime: set.atime.map(set_time),
+        mtime: set.mtime.map(set_time),
+        ..SetAttr::default()
+    }
 }
 
-/// A time to set.
-pub(super) fn set_time(time: TimeOrNow) -> SetTime {
+fn set_time(time: abi::SetTime) -> SetTime {
     match time {
-        TimeOrNow::Now => SetTime::Now,
-        TimeOrNow::SpecificTime(time) => SetTime::At(timestamp(time)),
+        abi::SetTime::Now => SetTime::Now,
+        abi::SetTime::At(Time { secs, nanos }) => SetTime::At(Timestamp { secs, nanos }),
     }
-}
-
-/// Times before 1970 come from the FUSE library with the kernel's nanoseconds counted backwards, like the seconds:
-/// 1.5 s before 1970 is -2 s and 0.5 s for the kernel, and 2.5 s before in the library.
-fn timestamp(time: SystemTime) -> Timestamp {
-    let (sign, distance) = match time.duration_since(UNIX_EPOCH) {
-        Ok(after) => (1, after),
-        Err(before) => (-1, before.duration()),
-    };
-    Timestamp { secs: sign * distance.as_secs() as i64, nanos: distance.subsec_nanos() }
 }
 
 /// Permission bits of a mode.
@@ -130,12 +123,12 @@ impl OpenMode {
 const FMODE_EXEC: i32 = 0o40;
 
 /// What an application sees of a failure. One that POSIX has no number for is told to the log, here and only here.
-pub(super) fn errno(op: &'static str, ino: InodeId, error: &ClientError) -> fuser::Errno {
+pub(super) fn errno(op: &'static str, ino: InodeId, error: &ClientError) -> forebay_fuse::Errno {
     let errno = error.errno();
     if !matches!(error, ClientError::Posix(_)) {
         tracing::warn!(op, %ino, %error, "request failed");
     }
-    fuser::Errno::from_i32(errno.raw())
+    forebay_fuse::Errno::from_raw(errno.raw())
 }
 
 #[cfg(test)]

@@ -2,30 +2,21 @@ use super::*;
 
 #[test]
 fn the_root_has_two_numbers() {
-    assert_eq!(inode(INodeNo::ROOT), InodeId::ROOT);
-    assert_eq!(node(InodeId::ROOT), INodeNo(1));
+    assert_eq!(inode(NodeId::ROOT), InodeId::ROOT);
+    assert_eq!(node(InodeId::ROOT), NodeId(1));
     for ino in [InodeId(1025), InodeId(2048), InodeId(u64::MAX)] {
         assert_eq!(inode(node(ino)), ino);
     }
 }
 
 #[test]
-fn times_told_to_the_kernel() {
-    for (secs, nanos, whole, part) in [(0, 0, 0, 0), (5, 7, 5, 7), (4_102_444_800, 1, 4_102_444_800, 1)] {
-        assert_eq!(system_time(Timestamp { secs, nanos }), UNIX_EPOCH + Duration::new(whole, part));
-    }
-    assert_eq!(system_time(Timestamp { secs: -2, nanos: 500_000_000 }), UNIX_EPOCH - Duration::from_millis(1500));
-    assert_eq!(system_time(Timestamp { secs: -2, nanos: 0 }), UNIX_EPOCH - Duration::from_secs(2));
-}
-
-#[test]
-fn times_told_by_the_kernel() {
-    let before = |ms| timestamp(UNIX_EPOCH - Duration::from_millis(ms));
-    assert_eq!(timestamp(UNIX_EPOCH + Duration::new(5, 7)), Timestamp { secs: 5, nanos: 7 });
-    assert_eq!(before(2000), Timestamp { secs: -2, nanos: 0 });
-    assert_eq!(before(2500), Timestamp { secs: -2, nanos: 500_000_000 });
-    assert_eq!(set_time(TimeOrNow::Now), SetTime::Now);
-    assert_eq!(set_time(TimeOrNow::SpecificTime(UNIX_EPOCH)), SetTime::At(Timestamp::default()));
+fn times_before_1970_stay_what_they_are() {
+    // 1.5 s before 1970 is -2 s and half a second, on both sides.
+    let time = Timestamp { secs: -2, nanos: 500_000_000 };
+    let seen = kernel_attr(&Attr { mtime: time, ..attr() });
+    assert_eq!(seen.mtime, Time { secs: -2, nanos: 500_000_000 });
+    assert_eq!(set_time(abi::SetTime::At(seen.mtime)), SetTime::At(time));
+    assert_eq!(set_time(abi::SetTime::Now), SetTime::Now);
 }
 
 #[test]
@@ -61,7 +52,7 @@ fn conditions_of_setxattr() {
 
 #[test]
 fn errors_keep_their_numbers() {
-    let of = |error: ClientError| errno("test", InodeId(1025), &error).code();
+    let of = |error: ClientError| errno("test", InodeId(1025), &error) as i32;
     assert_eq!(of(Errno::NoEntry.into()), nix::libc::ENOENT);
     assert_eq!(of(Errno::Quota.into()), nix::libc::EDQUOT);
     assert_eq!(of(ClientError::SessionEnded), nix::libc::ESTALE);
@@ -69,9 +60,8 @@ fn errors_keep_their_numbers() {
     assert_eq!(of(ClientError::UnexpectedReply { what: "a test" }), nix::libc::EIO);
 }
 
-#[test]
-fn attributes() {
-    let attr = Attr {
+fn attr() -> Attr {
+    Attr {
         ino: InodeId::ROOT,
         kind: FileKind::Directory,
         mode: 0o1777,
@@ -84,13 +74,17 @@ fn attributes() {
         atime: Timestamp::default(),
         mtime: Timestamp { secs: 5, nanos: 6 },
         ctime: Timestamp::default(),
-        btime: Timestamp::default(),
+        btime: Timestamp { secs: 3, nanos: 4 },
         rdev: 0,
         generation: 1,
         version: 1,
-    };
-    let seen = file_attr(&attr);
-    assert_eq!((seen.ino, seen.perm, seen.nlink, seen.uid, seen.gid), (INodeNo::ROOT, 0o1777, 3, 1, 2));
-    assert_eq!((seen.size, seen.blocks, seen.kind), (1025, 2, FileType::Directory));
-    assert_eq!(seen.mtime, UNIX_EPOCH + Duration::new(5, 6));
+    }
+}
+
+#[test]
+fn attributes() {
+    let seen = kernel_attr(&attr());
+    assert_eq!((seen.ino, seen.mode, seen.nlink, seen.uid, seen.gid), (1, 0o041_777, 3, 1, 2));
+    assert_eq!((seen.size, seen.blocks), (1025, 2));
+    assert_eq!((seen.mtime, seen.btime), (Time { secs: 5, nanos: 6 }, Time { secs: 3, nanos: 4 }));
 }

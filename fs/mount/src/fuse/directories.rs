@@ -7,10 +7,11 @@ use std::collections::{HashMap, VecDeque};
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use forebay_fuse::abi::Caller;
 use forebay_types::{Cred, Errno, InodeId};
 use forebay_wire::meta::DirEntry;
 
-use crate::fuse::{Caller, Ops, Outcome};
+use crate::fuse::{Ops, Outcome};
 
 /// Entries asked for at once.
 const BATCH: u32 = 1024;

@@ -8,9 +8,8 @@ use std::collections::HashMap;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
+use forebay_fuse::abi::Caller;
 use forebay_types::limits;
-
-use crate::fuse::Caller;
 
 /// How long groups are believed.
 const LIFE: Duration = Duration::from_secs(1);

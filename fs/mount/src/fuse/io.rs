@@ -1,10 +1,11 @@
 //! Opening, closing, and the shape of files.
 
+use forebay_fuse::abi::Caller;
 use forebay_types::{Attr, ByteRange, Cred, Errno, InodeId, limits};
 use forebay_wire::meta::SetAttr;
 
 use crate::fuse::convert::OpenMode;
-use crate::fuse::{Caller, Ops, Outcome};
+use crate::fuse::{Ops, Outcome};
 
 const KEEP_SIZE: i32 = nix::libc::FALLOC_FL_KEEP_SIZE;
 const PUNCH_HOLE: i32 = nix::libc::FALLOC_FL_PUNCH_HOLE;
@@ -62,15 +63,14 @@ impl Ops {
     }
 
     /// `lseek` to data or to a hole; the kernel does the rest itself.
-    pub(super) async fn seek(&self, ino: InodeId, offset: i64, whence: i32) -> Outcome<i64> {
+    pub(super) async fn seek(&self, ino: InodeId, offset: i64, whence: i32) -> Outcome<u64> {
         let hole = match whence {
             nix::libc::SEEK_DATA => false,
             nix::libc::SEEK_HOLE => true,
             _ => return Err(Errno::Invalid.into()),
         };
         let offset = u64::try_from(offset).map_err(|_| Errno::NoDevice)?;
-        let found = self.fs.seek(ino, offset, hole).await?;
-        Ok(i64::try_from(found).map_err(|_| Errno::Overflow)?)
+        self.fs.seek(ino, offset, hole).await
     }
 }
 

@@ -1,8 +1,8 @@
 //! FUSE: the kernel's requests, translated to calls of the client library and back.
 //!
-//! Job: [`Front`] takes a request from the thread that read it, hands it to the runtime and replies from there; one
-//! file says what each group of operations means ([`names`], [`attributes`], [`io`], [`directories`], [`xattrs`]), and
-//! [`convert`] holds the words of both sides against each other.
+//! Job: [`front`] is the filesystem that the FUSE session asks; one file says what each group of operations means
+//! ([`names`], [`attributes`], [`io`], [`directories`], [`xattrs`], [`locks`]), and [`convert`] holds the words of both
+//! sides against each other.
 //!
 //! Semantics: the kernel checks permissions with everything it knows of the caller (`default_permissions`), the shard
 //! again with the ids and groups it is told. Names and attributes have no lifetime in the kernel, so each use asks.
@@ -17,40 +17,54 @@ mod directories;
 mod front;
 mod groups;
 mod io;
+mod locks;
 mod names;
 mod session;
 mod xattrs;
 
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use forebay_client::{ClientError, Filesystem};
+use forebay_fuse::abi::{Caller, Handle};
 use forebay_types::Cred;
 
 pub use front::Front;
-pub use session::{FuseSession, InFlight};
+pub use session::FuseSession;
 
 /// What every operation has: the filesystem, and what is kept between requests.
 struct Ops {
     fs: Filesystem,
     listings: directories::Listings,
     groups: groups::GroupCache,
-}
-
-/// Who asks, as the kernel says.
-#[derive(Clone, Copy, PartialEq, Eq, Hash, Debug)]
-struct Caller {
-    uid: u32,
-    gid: u32,
-    pid: u32,
+    locks: locks::Locks,
+    last_handle: AtomicU64,
 }
 
 impl Ops {
     fn new(fs: Filesystem) -> Self {
-        Self { fs, listings: directories::Listings::default(), groups: groups::GroupCache::default() }
+        Self {
+            fs,
+            listings: directories::Listings::default(),
+            groups: groups::GroupCache::default(),
+            locks: locks::Locks::default(),
+            last_handle: AtomicU64::new(0),
+        }
     }
 
     /// The caller's identity, with the supplementary groups that the kernel does not tell.
     fn cred(&self, caller: Caller) -> Cred {
         Cred { uid: caller.uid, gid: caller.gid, groups: self.groups.of(caller) }
     }
+
+    /// A handle for a file that has been opened. It says whether the file can be written by it.
+    fn new_handle(&self, writes: bool) -> Handle {
+        Handle((self.last_handle.fetch_add(1, Ordering::Relaxed) + 1) << 1 | u64::from(writes))
+    }
+}
+
+/// Whether a file can be written by a handle.
+fn writes(handle: Handle) -> bool {
+    handle.0 & 1 != 0
 }
 
 /// What an operation comes to.

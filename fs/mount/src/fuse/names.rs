@@ -1,11 +1,11 @@
 //! Names: making, finding, moving and removing them. What is here is only what a single call of the client does not say.
 
+use forebay_fuse::abi::Caller;
 use forebay_types::{Attr, Errno, InodeId};
 use forebay_wire::meta::{NewNode, RenameHow};
-use fuser::RenameFlags;
 
 use crate::fuse::convert::OpenMode;
-use crate::fuse::{Caller, Ops, Outcome};
+use crate::fuse::{Ops, Outcome};
 
 impl Ops {
     /// `open` with `O_CREAT`: makes the file unless it is there, and opens it.
@@ -35,12 +35,12 @@ impl Ops {
         caller: Caller,
         from: (InodeId, &[u8]),
         to: (InodeId, &[u8]),
-        flags: RenameFlags,
+        flags: u32,
     ) -> Outcome<()> {
-        if !RenameFlags::RENAME_NOREPLACE.contains(flags) {
+        if flags & !nix::libc::RENAME_NOREPLACE != 0 {
             return Err(Errno::Invalid.into());
         }
-        let no_replace = flags.contains(RenameFlags::RENAME_NOREPLACE);
+        let no_replace = flags & nix::libc::RENAME_NOREPLACE != 0;
         let how = if no_replace { RenameHow::NoReplace } else { RenameHow::Replace };
         self.fs.rename(&self.cred(caller), from, to, how).await
     }

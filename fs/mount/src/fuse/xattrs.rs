@@ -4,55 +4,38 @@
 //! no capabilities of programs, which the kernel asks for before every write and which would cost each a round trip.
 
 use bytes::Bytes;
+use forebay_fuse::abi::Caller;
 use forebay_types::{Errno, InodeId};
 
 use crate::fuse::convert::xattr_when;
-use crate::fuse::{Caller, Ops, Outcome};
+use crate::fuse::{Ops, Outcome};
 
 const CAPABILITY: &[u8] = b"security.capability";
 const STORED: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-
-/// An answer to a caller who may only want to know its size.
-#[derive(Clone, PartialEq, Eq, Debug)]
-pub(super) enum Sized {
-    /// Its size, in bytes.
-    Size(u32),
-    /// It.
-    Data(Bytes),
-}
-
-/// What fits into `room` bytes; 0 asks for the size.
-fn fit(data: Bytes, room: u32) -> Result<Sized, Errno> {
-    match data.len() {
-        len if room == 0 => Ok(Sized::Size(len as u32)),
-        len if len > room as usize => Err(Errno::Range),
-        _ => Ok(Sized::Data(data)),
-    }
-}
 
 fn is_stored(name: &[u8]) -> bool {
     name != CAPABILITY && STORED.iter().any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
 }
 
 impl Ops {
-    pub(super) async fn get_xattr(&self, caller: Caller, ino: InodeId, name: &[u8], room: u32) -> Outcome<Sized> {
+    pub(super) async fn get_xattr(&self, caller: Caller, ino: InodeId, name: &[u8]) -> Outcome<Bytes> {
         if name == CAPABILITY {
             return Err(Errno::NoData.into());
         }
         if !is_stored(name) {
             return Err(Errno::NotSupported.into());
         }
-        Ok(fit(self.fs.getxattr(&self.cred(caller), ino, name).await?, room)?)
+        self.fs.getxattr(&self.cred(caller), ino, name).await
     }
 
-    pub(super) async fn list_xattrs(&self, caller: Caller, ino: InodeId, room: u32) -> Outcome<Sized> {
+    pub(super) async fn list_xattrs(&self, caller: Caller, ino: InodeId) -> Outcome<Bytes> {
         let names = self.fs.listxattr(&self.cred(caller), ino).await?;
         let mut list = Vec::new();
         for name in names {
             list.extend_from_slice(&name);
             list.push(0);
         }
-        Ok(fit(list.into(), room)?)
+        Ok(list.into())
     }
 
     pub(super) async fn set_xattr(
