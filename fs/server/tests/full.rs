@@ -39,7 +39,7 @@ async fn small() -> (tempfile::TempDir, Vec<Host>, Filesystem) {
     }
     let addresses = forming.iter().map(|host| host.address.clone()).collect();
     let (name, cluster, geometry) = ("test".into(), Uuid([7; 16]), Geometry { data: 2, parity: 1 });
-    let formation = Formation { name, cluster, geometry, shards: 4, metadata_hosts: 3, hosts: forming };
+    let formation = Formation { name, cluster, geometry, shards: 4, hosts: forming };
     let map = forebay_cluster::form(&formation).unwrap();
     for host in &map.hosts {
         ask(&key, &host.address, ClusterRequest::Form { map: Box::new(map.clone()), you: host.id }).await;
