@@ -9,7 +9,7 @@ export CARGO_TERM_COLOR="${CARGO_TERM_COLOR:-auto}"
 PACKAGES=(
     build-essential pkg-config protobuf-compiler clang libclang-dev libslurm-dev        # to build
     slurmctld slurmd slurm-client munge fuse3 iproute2                # to run Slurm and mounts in namespaces
-    git python3 sqlite3 fio attr  acl lua5.3                           # what the tests run on a mount
+    git python3 python3-venv sqlite3 fio attr acl lua5.3 rsync make postgresql  # what the tests run on a mount
 )
 
 step() { printf '\n== %s\n' "$*" >&2; }

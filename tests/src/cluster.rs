@@ -237,7 +237,7 @@ impl Cluster {
 }
 
 /// Deadline of a script on a mount.
-const LONG: Duration = Duration::from_secs(150);
+const LONG: Duration = Duration::from_secs(300);
 
 fn forebayd(node: &Node, drive_mib: u64, log: &str) -> Result<NodeCommand, LabError> {
     Ok(own_program(node, "forebayd")?

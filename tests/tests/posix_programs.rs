@@ -126,3 +126,127 @@ fn fio_reads_back_what_it_wrote() {
     at.run(0, "fio --name=seq --ioengine=psync --rw=read --bs=1M --size=48M --directory=. --verify=crc32c --verify_fatal=1 --output=/tmp/again.txt || { cat /tmp/again.txt; exit 1; }")
         .unwrap();
 }
+
+#[test]
+fn an_archive_of_a_thousand_files_goes_in_and_out_unchanged() {
+    let at = start(2);
+    let sums = "find . -type f -print0 | LC_ALL=C sort -z | xargs -0 sha256sum | sha256sum";
+    let pack = format!(
+        "tar -C /usr/lib/python3.11 -cf /tmp/in.tar .; mkdir tree; tar -C tree -xpf /tmp/in.tar; cd tree; {sums}; find . | wc -l"
+    );
+    let got = at.run(0, &pack).unwrap();
+    assert_eq!(got, at.run(0, &format!("cd /usr/lib/python3.11; {sums}; find . | wc -l")).unwrap());
+    let other = format!(
+        "tar -C tree -cf /tmp/out.tar .; mkdir /tmp/out; cd /tmp/out; tar -xf /tmp/out.tar; {sums}; find . | wc -l"
+    );
+    assert_eq!(at.run(1, &other).unwrap(), got);
+    let gone = "rm -rf tree; ls -A | wc -l";
+    assert_eq!(at.run(1, gone).unwrap(), "0\n");
+}
+
+const PROJECT: &str = r#"
+mkdir -p project/src && cd project
+for i in $(seq 40); do
+    printf '#include "all.h"\nint part%d(int n) { return n + PLUS + %d; }\n' $i $i >src/part$i.c
+    echo "int part$i(int);" >>src/all.h
+done
+echo '#define PLUS 1' >>src/all.h
+{ echo '#include <stdio.h>'; echo '#include "all.h"'; echo 'int main(void) { int n = 0;'
+  for i in $(seq 40); do echo "n = part$i(n);"; done; echo 'printf("%d\n", n); return 0; }'; } >src/main.c
+printf 'OBJ := $(patsubst src/%%.c,obj/%%.o,$(wildcard src/*.c))\nprogram: $(OBJ)\n\t$(CC) -o $@ $^\nobj/%%.o: src/%%.c src/all.h | obj\n\t$(CC) -O1 -c -o $@ $<\nobj:\n\tmkdir $@\n' >Makefile
+make -s -j2; ./program; make -j2 | tail -1; touch src/part7.c; make -j2 | grep -c -- -c
+sed -i 's/PLUS 1/PLUS 2/' src/all.h; make -s -j2; ./program
+"#;
+
+#[test]
+fn a_project_is_built_and_only_what_changed_is_built_again() {
+    let at = start(1);
+    assert_eq!(at.run(0, PROJECT).unwrap(), "860\nmake: 'program' is up to date.\n1\n900\n");
+    let venv = "python3 -m venv --without-pip v; v/bin/python -c 'import json, sqlite3, sys; print(sys.prefix != sys.base_prefix)'";
+    assert_eq!(at.run(0, venv).unwrap(), "True\n");
+}
+
+const POSTGRES: &str = r#"
+bin=$(dirname "$(ls /usr/lib/postgresql/*/bin/initdb | tail -1)")
+"$bin/initdb" -D pg -k -A trust >/dev/null
+start() { "$bin/pg_ctl" -D pg -w -t 60 -l /tmp/pg.log -o "-c listen_addresses= -c unix_socket_directories=/tmp -c fsync=on" start >/dev/null || { cat /tmp/pg.log; exit 1; }; }
+ask() { "$bin/psql" -h /tmp -d postgres -Atc "$1"; }
+start
+"$bin/pgbench" -h /tmp -q -i -s 1 postgres 2>/dev/null
+"$bin/pgbench" -h /tmp -c 2 -j 2 -t 60 postgres >/dev/null 2>&1
+ask 'select count(*) from pgbench_accounts; select count(*) from pgbench_history'
+# Killed, it has to find everything acknowledged in its log.
+kill -9 $(head -1 pg/postmaster.pid); while pgrep -u alice postgres >/dev/null; do sleep 0.1; done
+start
+ask 'select count(*) from pgbench_history; select (select sum(abalance) from pgbench_accounts) = (select sum(delta) from pgbench_history)'
+"$bin/pg_ctl" -D pg -w -m fast stop >/dev/null
+"$bin/pg_checksums" -D pg --check | grep 'Bad checksums'
+"#;
+
+#[test]
+fn a_database_server_keeps_what_it_acknowledged() {
+    let at = start(1);
+    assert_eq!(at.run(0, POSTGRES).unwrap(), "100000\n120\n120\nt\nBad checksums:  0\n");
+}
+
+#[test]
+fn two_processes_share_a_write_ahead_log() {
+    let at = start(1);
+    let script = "sqlite3 w.db 'pragma journal_mode=wal; create table t(k integer primary key, w text)'
+        for w in 1 2; do (for i in $(seq 25); do sqlite3 -cmd '.timeout 30000' w.db \"insert into t(w) values('w$w')\"; done) & done; wait
+        sqlite3 w.db 'select count(*), count(distinct w) from t; pragma integrity_check'";
+    assert_eq!(at.run(0, script).unwrap(), "wal\n50|2\nok\n");
+}
+
+const WRITERS: &str = r#"
+import os, sys
+rank, ranks, rounds, block = int(sys.argv[1]), 4, 24, 37_111
+fd = os.open("shared", os.O_CREAT | os.O_RDWR, 0o644)
+for n in range(rounds):
+    at = (n * ranks + rank) * block
+    assert os.pwrite(fd, bytes([(rank * 50 + n) % 251]) * block, at) == block
+os.fsync(fd); os.close(fd)
+"#;
+const READER: &str = r#"
+ranks, rounds, block = 4, 24, 37_111
+data = open("shared", "rb").read()
+assert len(data) == ranks * rounds * block, len(data)
+for n in range(rounds):
+    for rank in range(ranks):
+        at = (n * ranks + rank) * block
+        assert data[at:at + block] == bytes([(rank * 50 + n) % 251]) * block, (n, rank)
+print("whole")
+"#;
+
+#[test]
+fn many_writers_on_two_nodes_fill_one_file() {
+    let at = start(2);
+    at.run(0, "touch shared").unwrap();
+    std::thread::scope(|scope| {
+        for node in 0..2 {
+            let at = &at;
+            scope.spawn(move || {
+                let both = format!("for r in {} {}; do python3 -c '{WRITERS}' $r & done; wait", node * 2, node * 2 + 1);
+                at.run(node, &both).unwrap();
+            });
+        }
+    });
+    for node in 0..2 {
+        assert_eq!(at.run(node, &format!("python3 -c '{READER}'")).unwrap(), "whole\n");
+    }
+}
+
+#[test]
+fn rsync_copies_links_lists_and_attributes() {
+    let at = start(1);
+    let script = "rm -rf /tmp/from; mkdir -p /tmp/from/deep; cd /tmp/from
+        for i in $(seq 50); do head -c $((i * 311)) /dev/urandom >deep/f$i; done; ln deep/f1 deep/h1; ln deep/f1 h2; ln -s deep/f2 l; mkfifo p
+        setfattr -n user.colour -v blue deep/f3; setfacl -m u:bob:rwx,g:bob:r deep/f4; setfacl -d -m u:bob:rwx deep; chmod 4711 deep/f5; touch -d '1969-12-31 23:59:58.25 UTC' deep/f6
+        cd - >/dev/null; rsync -aHAX /tmp/from/ to/; rsync -aHAXni --delete --checksum /tmp/from/ to/ | wc -l
+        stat -c %h to/h2; getfacl -cE to/deep/f4 | head -3 | tail -2; getfattr --only-values -n user.colour to/deep/f3; echo; stat -c '%a %Y' to/deep/f5 to/deep/f6 | cut -c1-7
+        rsync -aHAX to/ /tmp/back/; rsync -aHAXni --delete --checksum /tmp/from/ /tmp/back/ | wc -l";
+    let said = at.run(0, script).unwrap();
+    assert_eq!(said.lines().next(), Some("0"), "{said}");
+    assert_eq!(said.lines().last(), Some("0"), "{said}");
+    assert!(said.contains("user:bob:rwx") && said.contains("blue") && said.contains("\n3\n"), "{said}");
+}

@@ -64,7 +64,7 @@ pub(crate) fn need_owner(inode: &Inode, owner: Option<u32>) -> Result<(), Errno>
 /// The content has changed, or the owner: file capabilities go, and with `setid` the set-id bits. The caller writes the
 /// inode.
 pub(crate) fn drop_privileges(tx: &mut Tx<'_>, fs: FsId, inode: &mut Inode, setid: bool) {
-    if std::mem::take(&mut inode.capability) {
+    if std::mem::take(&mut inode.attr.capability) {
         tx.delete(tx.keys.xattr(fs, inode.attr.ino, CAPABILITY));
     }
     if setid {

@@ -23,6 +23,8 @@ fn inode(kind: FileKind, mode: u16, uid: u32, gid: u32) -> Inode {
         rdev: 0,
         generation: 1,
         version: 0,
+        acl: false,
+        capability: false,
     };
     Inode {
         attr,
@@ -34,7 +36,6 @@ fn inode(kind: FileKind, mode: u16, uid: u32, gid: u32) -> Inode {
         acl: None,
         default_acl: None,
         linkable: false,
-        capability: false,
     }
 }
 

@@ -158,6 +158,8 @@ pub(crate) fn born(tx: &Tx<'_>, birth: Birth) -> Inode {
             // Inode numbers are never reused.
             generation: 1,
             version: 0,
+            acl: false,
+            capability: false,
         },
         class: birth.class,
         parent: birth.parent,
@@ -167,7 +169,6 @@ pub(crate) fn born(tx: &Tx<'_>, birth: Birth) -> Inode {
         acl,
         default_acl,
         linkable: false,
-        capability: false,
     }
 }
 

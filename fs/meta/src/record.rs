@@ -48,8 +48,6 @@ pub(crate) struct Inode {
     pub default_acl: Option<Box<Acl>>,
     /// Whether it may be given a name though it has none: a file that was made without one.
     pub linkable: bool,
-    /// Whether it has file capabilities (`security.capability`), which go when its content or owner changes.
-    pub capability: bool,
 }
 
 impl Inode {

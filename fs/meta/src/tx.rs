@@ -165,6 +165,7 @@ impl<'a> Tx<'a> {
     /// Writes a changed inode: its version grows.
     pub fn put_inode(&mut self, fs: FsId, inode: &mut Inode) {
         inode.attr.version += 1;
+        inode.attr.acl = inode.acl.is_some() || inode.default_acl.is_some();
         self.put(self.keys.inode(fs, inode.attr.ino), inode);
     }
 

@@ -58,6 +58,11 @@ pub struct Attr {
     pub generation: u64,
     /// Grows with every change of the inode: equal versions have equal attributes and content.
     pub version: u64,
+    /// Whether it has an access control list, or a default one: then mode bits do not say all. Lets a mount answer the
+    /// kernel's question for lists, which it asks at every check of permission, without asking the shard.
+    pub acl: bool,
+    /// Whether it has file capabilities (`security.capability`), which go when its content or owner changes.
+    pub capability: bool,
 }
 
 impl Attr {

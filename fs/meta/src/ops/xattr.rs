@@ -103,7 +103,7 @@ pub(super) fn set(
         return Err(Errno::NoSpace.into());
     }
     tx.put(key, value);
-    inode.capability |= &name[..] == CAPABILITY;
+    inode.attr.capability |= &name[..] == CAPABILITY;
     Ok(changed(tx, m, inode))
 }
 
@@ -139,6 +139,6 @@ pub(super) fn remove(tx: &mut Tx<'_>, m: &Mutation, ino: InodeId, name: &Bytes) 
         return Err(Errno::NoData.into());
     }
     tx.delete(key);
-    inode.capability &= &name[..] != CAPABILITY;
+    inode.attr.capability &= &name[..] != CAPABILITY;
     Ok(changed(tx, m, inode))
 }

@@ -48,12 +48,14 @@ fn a_named_user_may_what_the_list_and_its_mask_say() {
     world.ok(&user(1), S0, chmod(0o640));
     assert_eq!(world.read(&user(7), S0, &open(true)), Err(Errno::Access), "the mask has no write any more");
     assert_eq!(get(&mut world, ino, ACCESS).unwrap().mask, Some(4));
+    assert!(world.attr(ino).acl);
     let names = world.read(&user(1), S0, &ReadOp::ListXattr { ino });
     assert_eq!(names, Ok(MetaReply::Names(vec![Bytes::from_static(ACCESS)])));
     let remove = MutateOp::RemoveXattr { ino, name: Bytes::from_static(ACCESS) };
     world.ok(&user(1), S0, remove.clone());
     world.ok(&user(1), S0, remove);
     assert_eq!((get(&mut world, ino, ACCESS), world.attr(ino).mode), (Err(Errno::NoData), 0o640));
+    assert!(!world.attr(ino).acl);
 }
 
 #[test]
