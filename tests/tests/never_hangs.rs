@@ -3,7 +3,7 @@
 
 use std::time::{Duration, Instant};
 
-use forebay_tests::cluster::MOUNT;
+use forebay_tests::cluster::{KEY, MOUNT};
 use forebay_tests::node::{NodeChild, own_program};
 use forebay_tests::{Cluster, ClusterSettings, LabError, Mounted, Node, User, wait};
 use nix::sys::signal::Signal;
@@ -209,7 +209,9 @@ fn a_mount_whose_client_is_killed_says_so_and_can_be_made_again() {
     let said =
         fails_in_time(&node, &format!("until stat {MOUNT}/f 2>&1 | grep 'not connected'; do sleep 0.05; done; false"));
     assert!(said.contains("Transport endpoint is not connected"), "{said}");
-    let refused = at.cluster.mount_command(&node, "").run().unwrap_err().to_string();
+    let source = format!("{}/{}", at.cluster.addresses().join(","), at.cluster.filesystem());
+    let again = node.command("mount").args(["-t", "forebay", &source, MOUNT, "-o", &format!("key={KEY}")]);
+    let refused = again.run().unwrap_err().to_string();
     assert!(refused.contains("umount -l"), "{refused}");
     in_time("umount", || node.command("umount").arg(MOUNT).deadline(SOON).run());
     at.cluster.mount(&node).unwrap();

@@ -246,12 +246,16 @@ struct Mounts {
 }
 
 impl Mounts {
-    fn compare(&self, steps: &[Step]) {
+    /// How many steps succeeded.
+    fn compare(&self, steps: &[Step]) -> usize {
+        let mut succeeded = 0;
         for (number, step) in steps.iter().enumerate() {
             let run = |root| on_file(step, root).unwrap_or_else(|| on_names(step, root));
             let (ours, theirs) = (run(&self.ours), run(&self.theirs));
             assert_eq!(ours, theirs, "step {number}, {step:?} (ours left, theirs right), after {:?}", &steps[..number]);
+            succeeded += usize::from(!ours.starts_with("error"));
         }
+        succeeded
     }
 }
 
@@ -270,17 +274,15 @@ async fn programs_see_the_same() {
         Settings { flags: Settings::default().flags & !(init::POSIX_LOCKS | init::FLOCK_LOCKS), ..Settings::default() };
     let session = Ours::mount(ours, &mounts.ours, settings);
     let theirs = Theirs::mount(Arc::new(Memory::new()), &mounts.theirs);
-    let (done, mounts) = tokio::task::spawn_blocking(move || {
+    let (succeeded, mounts) = tokio::task::spawn_blocking(move || {
         nix::sys::stat::umask(Mode::from_bits_truncate(0o022));
         let mut runner = TestRunner::deterministic();
         let steps: Vec<Step> = (0..2500).map(|_| step().new_tree(&mut runner).unwrap().current()).collect();
-        mounts.compare(&steps);
-        let succeeded = steps.len();
-        (succeeded, mounts)
+        (mounts.compare(&steps), mounts)
     })
     .await
     .unwrap();
-    assert_eq!(done, 2500);
+    assert!(succeeded > 800, "only {succeeded} steps succeed: they compare too little");
     unmount(&mounts.ours);
     session.ended.await.unwrap().unwrap();
     drop(theirs);
