@@ -45,8 +45,10 @@ pub(crate) struct FileState {
     pub touch: Touch,
     /// The same for the bytes on their way.
     pub flushing_touch: Touch,
-    /// When this node last read the file, where the shard has not been told.
+    /// When this node last read the file.
     pub read_at: Option<Timestamp>,
+    /// The last of these times that the shard has been told.
+    pub read_told: Option<Timestamp>,
     /// A write-back that failed and that nobody has been told of yet.
     pub error: Option<ClientError>,
     /// Extents known.

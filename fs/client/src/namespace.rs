@@ -64,8 +64,17 @@ impl Filesystem {
 
     /// Attributes of an inode.
     pub async fn getattr(&self, ino: InodeId) -> Result<Attr, ClientError> {
+        // A file that is closed meanwhile may be forgotten before the answer is here, which may be older than what its
+        // shard was told at the end.
+        let before = self.files.find(ino);
         let reply = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::GetAttr { ino }).await?;
-        expect_attr(reply).map(|attr| self.seen_here(attr))
+        let mut attr = self.seen_here(expect_attr(reply)?);
+        if let Some(file) = before
+            && let Some(at) = file.lock().read_at.filter(|at| *at >= attr.ctime && attr.access_counts(*at))
+        {
+            attr.atime = at;
+        }
+        Ok(attr)
     }
 
     /// Entries of a directory after a cookie (0: from the start), and whether there are no more.
@@ -325,10 +334,12 @@ impl Filesystem {
     async fn tell_access(&self, ino: InodeId) {
         let Some(file) = self.files.find(ino) else { return };
         let at = {
-            let mut state = file.lock();
+            let mut guard = file.lock();
+            let state = &mut *guard;
             let counts = |at: &Timestamp| state.known.as_ref().is_none_or(|known| known.attr.access_counts(*at));
-            let tell = state.read_at.filter(|at| state.opens <= 1 && counts(at));
-            state.read_at = state.read_at.filter(|_| state.opens > 1);
+            let tell = state.read_at.filter(|at| state.opens <= 1 && counts(at) && state.read_told < Some(*at));
+            // Kept beside, for attributes that are asked for before the shard has it.
+            state.read_told = state.read_told.max(tell);
             tell
         };
         if let Some(at) = at

@@ -33,6 +33,8 @@ fn reading_goes_by_the_first_class_that_fits() {
         rdev: 0,
         generation: 0,
         version: 1,
+        acl: false,
+        capability: false,
     };
     let user = |uid, gid, groups: &[u32]| TierUser { uid, gid, groups: groups.to_vec() };
     assert!(may_read(&attr(0), None) && may_read(&attr(0), Some(&user(0, 0, &[]))));

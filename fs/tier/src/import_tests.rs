@@ -21,6 +21,8 @@ fn attr(kind: FileKind, size: u64) -> Attr {
         rdev: 0,
         generation: 0,
         version: 1,
+        acl: false,
+        capability: false,
     }
 }
 

@@ -21,6 +21,8 @@ fn attr(size: u64, version: u64) -> Attr {
         rdev: 0,
         generation: 0,
         version,
+        acl: false,
+        capability: false,
     }
 }
 

@@ -2,8 +2,8 @@
 
 use forebay_client::ClientError;
 use forebay_fuse::abi::{self, NodeId, Time};
-use forebay_types::{Attr, Errno, FileKind, InodeId, Timestamp};
-use forebay_wire::meta::{NewNode, SetAttr, SetTime, XattrWhen};
+use forebay_types::{Attr, Errno, FileKind, InodeId, NewMode, Timestamp};
+use forebay_wire::meta::{NewNode, RenameHow, SetAttr, SetTime, XattrWhen};
 
 /// What `stat` calls the best size of a request, in bytes.
 const BLOCK_BYTES: u32 = 128 * 1024;
@@ -62,7 +62,8 @@ pub(super) fn set_attr(set: &abi::SetAttr) -> SetAttr {
         size: set.size,
         atime: set.atime.map(set_time),
         mtime: set.mtime.map(set_time),
-        ..SetAttr::default()
+        class: None,
+        drop_privileges: set.kill_privileges,
     }
 }
 
@@ -76,6 +77,21 @@ fn set_time(time: abi::SetTime) -> SetTime {
 /// Permission bits of a mode.
 pub(super) fn permissions(mode: u32) -> u16 {
     (mode & 0o7777) as u16
+}
+
+/// Permission bits of something new.
+pub(super) fn new_mode(mode: u32, umask: u32) -> NewMode {
+    NewMode { mode: permissions(mode), umask: permissions(umask) }
+}
+
+/// What a rename with these flags does; `None` for flags that are not known.
+pub(super) fn rename_how(flags: u32) -> Option<RenameHow> {
+    match flags {
+        0 => Some(RenameHow::Replace),
+        nix::libc::RENAME_NOREPLACE => Some(RenameHow::NoReplace),
+        nix::libc::RENAME_EXCHANGE => Some(RenameHow::Exchange),
+        _ => None,
+    }
 }
 
 /// What `mknod` is to make; `None` for a kind it cannot.

@@ -60,6 +60,16 @@ fn errors_keep_their_numbers() {
     assert_eq!(of(ClientError::UnexpectedReply { what: "a test" }), nix::libc::EIO);
 }
 
+#[test]
+fn flags_of_rename() {
+    assert_eq!(rename_how(0), Some(RenameHow::Replace));
+    assert_eq!(rename_how(1), Some(RenameHow::NoReplace));
+    assert_eq!(rename_how(2), Some(RenameHow::Exchange));
+    for odd in [3, 4, 8] {
+        assert_eq!(rename_how(odd), None);
+    }
+}
+
 fn attr() -> Attr {
     Attr {
         ino: InodeId::ROOT,
@@ -78,6 +88,8 @@ fn attr() -> Attr {
         rdev: 0,
         generation: 1,
         version: 1,
+        acl: false,
+        capability: false,
     }
 }
 

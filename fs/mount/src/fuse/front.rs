@@ -25,13 +25,14 @@ const FREE_INODES: u64 = 1 << 32;
 /// A filesystem as the kernel is shown it.
 pub struct Front {
     ops: Ops,
+    no_atime: bool,
 }
 
 impl Front {
-    /// In front of a filesystem.
+    /// In front of a filesystem; with `no_atime`, reads leave no trace.
     #[must_use]
-    pub fn new(fs: Filesystem) -> Self {
-        Self { ops: Ops::new(fs) }
+    pub fn new(fs: Filesystem, no_atime: bool) -> Self {
+        Self { ops: Ops::new(fs), no_atime }
     }
 }
 
@@ -40,18 +41,21 @@ fn refuse(at: &Context) -> impl FnOnce(ClientError) -> Errno {
     move |error| convert::errno(at.opcode().name(), inode(at.node()), &error)
 }
 
-fn entry(attr: forebay_types::Attr) -> Entry {
+/// A name's answer, and what it says is not there noted.
+fn entry(ops: &Ops, attr: &forebay_types::Attr) -> Entry {
+    ops.absent.told(attr);
     Entry {
         node: convert::node(attr.ino),
         generation: attr.generation,
         name_life: LIFE,
         attr_life: LIFE,
-        attr: kernel_attr(&attr),
+        attr: kernel_attr(attr),
     }
 }
 
-fn attributes(attr: forebay_types::Attr) -> (Attr, Duration) {
-    (kernel_attr(&attr), LIFE)
+fn attributes(ops: &Ops, attr: &forebay_types::Attr) -> (Attr, Duration) {
+    ops.absent.told(attr);
+    (kernel_attr(attr), LIFE)
 }
 
 impl forebay_fuse::Filesystem for Front {
@@ -60,12 +64,12 @@ impl forebay_fuse::Filesystem for Front {
     }
 
     async fn lookup(&self, at: &Context, node: NodeId, name: Bytes) -> Result<Entry, Errno> {
-        let found = self.ops.fs.lookup(&self.ops.cred(at.caller()), inode(node), &name).await;
-        found.map(entry).map_err(refuse(at))
+        let found = self.ops.lookup(at.caller(), inode(node), &name).await;
+        found.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
     }
 
     async fn getattr(&self, at: &Context, node: NodeId, _: Option<Handle>) -> Result<(Attr, Duration), Errno> {
-        self.ops.fs.getattr(inode(node)).await.map(attributes).map_err(refuse(at))
+        self.ops.fs.getattr(inode(node)).await.map(|attr| attributes(&self.ops, &attr)).map_err(refuse(at))
     }
 
     async fn statx(
@@ -81,7 +85,7 @@ impl forebay_fuse::Filesystem for Front {
 
     async fn setattr(&self, at: &Context, node: NodeId, set: SetAttr) -> Result<(Attr, Duration), Errno> {
         let changed = self.ops.set(at.caller(), inode(node), convert::set_attr(&set), set.handle.is_some()).await;
-        changed.map(attributes).map_err(refuse(at))
+        changed.map(|attr| attributes(&self.ops, &attr)).map_err(refuse(at))
     }
 
     async fn readlink(&self, at: &Context, node: NodeId) -> Result<Bytes, Errno> {
@@ -89,8 +93,8 @@ impl forebay_fuse::Filesystem for Front {
     }
 
     async fn symlink(&self, at: &Context, node: NodeId, name: Bytes, target: Bytes) -> Result<Entry, Errno> {
-        let made = self.ops.make(at.caller(), inode(node), &name, NewNode::Symlink(target), 0o777).await;
-        made.map(entry).map_err(refuse(at))
+        let made = self.ops.make(at.caller(), inode(node), &name, NewNode::Symlink(target), 0o777.into()).await;
+        made.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
     }
 
     async fn mknod(
@@ -103,13 +107,17 @@ impl forebay_fuse::Filesystem for Front {
         umask: u32,
     ) -> Result<Entry, Errno> {
         let kind = convert::new_node(mode, rdev).ok_or(Errno::EINVAL)?;
-        let mode = convert::permissions(mode & !umask);
-        self.ops.make(at.caller(), inode(node), &name, kind, mode).await.map(entry).map_err(refuse(at))
+        let mode = convert::new_mode(mode, umask);
+        self.ops
+            .make(at.caller(), inode(node), &name, kind, mode)
+            .await
+            .map(|attr| entry(&self.ops, &attr))
+            .map_err(refuse(at))
     }
 
     async fn mkdir(&self, at: &Context, node: NodeId, name: Bytes, mode: u32, umask: u32) -> Result<Entry, Errno> {
-        let (cred, mode) = (self.ops.cred(at.caller()), convert::permissions(mode & !umask));
-        self.ops.fs.mkdir(&cred, inode(node), &name, mode).await.map(entry).map_err(refuse(at))
+        let (cred, mode) = (self.ops.cred(at.caller()), convert::new_mode(mode, umask));
+        self.ops.fs.mkdir(&cred, inode(node), &name, mode).await.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
     }
 
     async fn unlink(&self, at: &Context, node: NodeId, name: Bytes) -> Result<(), Errno> {
@@ -135,7 +143,12 @@ impl forebay_fuse::Filesystem for Front {
 
     async fn link(&self, at: &Context, node: NodeId, target: NodeId, name: Bytes) -> Result<Entry, Errno> {
         let cred = self.ops.cred(at.caller());
-        self.ops.fs.link(&cred, inode(target), inode(node), &name).await.map(entry).map_err(refuse(at))
+        self.ops
+            .fs
+            .link(&cred, inode(target), inode(node), &name)
+            .await
+            .map(|attr| entry(&self.ops, &attr))
+            .map_err(refuse(at))
     }
 
     async fn open(&self, at: &Context, node: NodeId, flags: u32, _kill_privileges: bool) -> Result<Opened, Errno> {
@@ -153,10 +166,24 @@ impl forebay_fuse::Filesystem for Front {
         mode: u32,
         umask: u32,
     ) -> Result<(Entry, Opened), Errno> {
-        let (flags, mode) = (flags.cast_signed(), convert::permissions(mode & !umask));
+        let (flags, mode) = (flags.cast_signed(), convert::new_mode(mode, umask));
         let attr = self.ops.create(at.caller(), inode(node), &name, mode, flags).await.map_err(refuse(at))?;
         let handle = self.ops.new_handle(OpenMode::of(flags).write);
-        Ok((entry(attr), Opened { handle, flags: 0 }))
+        Ok((entry(&self.ops, &attr), Opened { handle, flags: 0 }))
+    }
+
+    async fn tmpfile(
+        &self,
+        at: &Context,
+        node: NodeId,
+        flags: u32,
+        mode: u32,
+        umask: u32,
+    ) -> Result<(Entry, Opened), Errno> {
+        let (flags, mode) = (flags.cast_signed(), convert::new_mode(mode, umask));
+        let attr = self.ops.tmpfile(at.caller(), inode(node), mode, flags).await.map_err(refuse(at))?;
+        let handle = self.ops.new_handle(OpenMode::of(flags).write);
+        Ok((entry(&self.ops, &attr), Opened { handle, flags: 0 }))
     }
 
     async fn read(
@@ -166,8 +193,11 @@ impl forebay_fuse::Filesystem for Front {
         _handle: Handle,
         offset: u64,
         size: u32,
-        _flags: u32,
+        flags: u32,
     ) -> Result<Bytes, Errno> {
+        if !self.no_atime && flags.cast_signed() & nix::libc::O_NOATIME == 0 {
+            self.ops.fs.accessed(inode(node));
+        }
         self.ops.fs.read(inode(node), offset, size).await.map_err(refuse(at))
     }
 
@@ -179,10 +209,10 @@ impl forebay_fuse::Filesystem for Front {
         offset: u64,
         data: Bytes,
         _flags: u32,
-        _kill_privileges: bool,
+        kill_privileges: bool,
     ) -> Result<u32, Errno> {
         let size = data.len() as u32;
-        self.ops.fs.write(inode(node), offset, data).await.map(|()| size).map_err(refuse(at))
+        self.ops.write(inode(node), offset, data, kill_privileges).await.map(|()| size).map_err(refuse(at))
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
@@ -309,10 +339,26 @@ impl forebay_fuse::Filesystem for Front {
         length: u64,
         mode: u32,
     ) -> Result<(), Errno> {
-        self.ops.allocate(inode(node), offset, length, mode.cast_signed()).await.map_err(refuse(at))
+        self.ops.allocate(at.caller(), inode(node), (offset, length), mode.cast_signed()).await.map_err(refuse(at))
     }
 
     async fn lseek(&self, at: &Context, node: NodeId, _handle: Handle, offset: u64, whence: u32) -> Result<u64, Errno> {
         self.ops.seek(inode(node), offset.cast_signed(), whence.cast_signed()).await.map_err(refuse(at))
+    }
+
+    async fn copy_file_range(
+        &self,
+        at: &Context,
+        node: NodeId,
+        _handle: Handle,
+        offset: u64,
+        target: NodeId,
+        _target_handle: Handle,
+        target_offset: u64,
+        length: u64,
+        _flags: u64,
+    ) -> Result<u64, Errno> {
+        let (from, to) = ((inode(node), offset), (inode(target), target_offset));
+        self.ops.copy(at.caller(), from, to, length).await.map_err(refuse(at))
     }
 }

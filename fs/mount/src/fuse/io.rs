@@ -1,7 +1,9 @@
 //! Opening, closing, and the shape of files.
 
+use bytes::Bytes;
+use forebay_client::Allocation;
 use forebay_fuse::abi::Caller;
-use forebay_types::{Attr, ByteRange, Cred, Errno, InodeId, limits};
+use forebay_types::{Attr, ByteRange, Errno, InodeId};
 use forebay_wire::meta::SetAttr;
 
 use crate::fuse::convert::OpenMode;
@@ -11,26 +13,18 @@ const KEEP_SIZE: i32 = nix::libc::FALLOC_FL_KEEP_SIZE;
 const PUNCH_HOLE: i32 = nix::libc::FALLOC_FL_PUNCH_HOLE;
 const ZERO_RANGE: i32 = nix::libc::FALLOC_FL_ZERO_RANGE;
 
-/// What a mode of `fallocate` comes to.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
-struct Allocation {
-    /// The range becomes zeros.
-    zero: bool,
-    /// The file becomes at least as long as the range reaches.
-    grow: bool,
-}
-
-/// Reads a mode of `fallocate`; `None` for what cannot be done. Space cannot be set aside, so asking for nothing but
-/// that is refused, while growing a file does more than nothing and is not.
+/// Reads a mode of `fallocate`; `None` for what cannot be done: nothing can be taken out of the middle of a file.
 fn allocation(mode: i32) -> Option<Allocation> {
-    match mode {
-        0 => Some(Allocation { zero: false, grow: true }),
-        ZERO_RANGE => Some(Allocation { zero: true, grow: true }),
-        _ if mode == PUNCH_HOLE | KEEP_SIZE || mode == ZERO_RANGE | KEEP_SIZE => {
-            Some(Allocation { zero: true, grow: false })
-        }
-        _ => None,
-    }
+    const ZERO_KEEP: i32 = ZERO_RANGE | KEEP_SIZE;
+    const PUNCH: i32 = PUNCH_HOLE | KEEP_SIZE;
+    let (zero, keep_size) = match mode {
+        0 => (false, false),
+        KEEP_SIZE => (false, true),
+        ZERO_RANGE => (true, false),
+        PUNCH | ZERO_KEEP => (true, true),
+        _ => return None,
+    };
+    Some(Allocation { zero, keep_size })
 }
 
 impl Ops {
@@ -49,17 +43,37 @@ impl Ops {
         truncated.map(Some)
     }
 
-    /// `fallocate`.
-    pub(super) async fn allocate(&self, ino: InodeId, offset: u64, len: u64, mode: i32) -> Outcome<()> {
-        let Some(allocation) = allocation(mode) else { return Err(Errno::NotSupported.into()) };
-        let end = offset.checked_add(len).filter(|end| *end <= limits::FILE_SIZE_MAX).ok_or(Errno::TooBig)?;
-        if allocation.zero {
-            self.fs.punch(ino, ByteRange::between(offset, end)).await?;
+    /// `fallocate`. The kernel does not say whether the caller may keep set-id bits: the superuser may.
+    pub(super) async fn allocate(
+        &self,
+        caller: Caller,
+        ino: InodeId,
+        (offset, len): (u64, u64),
+        mode: i32,
+    ) -> Outcome<()> {
+        let allocation = allocation(mode).ok_or(Errno::NotSupported)?;
+        let range = ByteRange { offset, len: len.min(u64::MAX - offset) };
+        self.fs.fallocate(ino, range, allocation, caller.uid != 0).await
+    }
+
+    /// `write`. With `unprivileged`, set-id bits go.
+    pub(super) async fn write(&self, ino: InodeId, offset: u64, data: Bytes, unprivileged: bool) -> Outcome<()> {
+        if unprivileged {
+            self.fs.write_unprivileged(ino, offset, data).await
+        } else {
+            self.fs.write(ino, offset, data).await
         }
-        if allocation.grow && self.fs.getattr(ino).await?.size < end {
-            self.fs.set(&Cred::ROOT, ino, SetAttr { size: Some(end), ..SetAttr::default() }).await?;
-        }
-        Ok(())
+    }
+
+    /// `copy_file_range`; where the files' bytes cannot be shared the kernel copies them.
+    pub(super) async fn copy(
+        &self,
+        caller: Caller,
+        (from, offset): (InodeId, u64),
+        to: (InodeId, u64),
+        len: u64,
+    ) -> Outcome<u64> {
+        self.fs.copy_range(from, ByteRange::new(offset, len), to, caller.uid != 0).await
     }
 
     /// `lseek` to data or to a hole; the kernel does the rest itself.

@@ -9,8 +9,9 @@
 //! Pages stay cached until size or modification time say that the file has changed; they are dropped on open. Writes
 //! go through to the client at once, where they are dirty until fsync, close, or a few seconds later. An append goes
 //! to the end this node knows of: appends of several nodes to one file can overwrite each other. Locks are of this
-//! node only. A file's own node sees its bytes always; others, once they are flushed.
+//! node only. Last access is told by what reaches us, so not by reads of pages the kernel has. A file's own node sees its bytes always; others, once they are flushed.
 
+mod absent;
 mod attributes;
 mod convert;
 mod directories;
@@ -37,6 +38,7 @@ struct Ops {
     listings: directories::Listings,
     groups: groups::GroupCache,
     locks: locks::Locks,
+    absent: absent::Absent,
     last_handle: AtomicU64,
 }
 
@@ -47,6 +49,7 @@ impl Ops {
             listings: directories::Listings::default(),
             groups: groups::GroupCache::default(),
             locks: locks::Locks::default(),
+            absent: absent::Absent::default(),
             last_handle: AtomicU64::new(0),
         }
     }

@@ -4,6 +4,7 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
+use forebay_fuse::abi::codes::init;
 use forebay_fuse::session::{InFlight, SessionError};
 use forebay_fuse::transport::{Classic, Device, MountFlags, MountSettings};
 use forebay_fuse::{Session, Settings};
@@ -64,7 +65,11 @@ impl FuseSession {
         device.mount(mountpoint, &settings).map_err(failed)?;
         let entry = mounts::at(mountpoint).map_err(failed)?;
         let entry = entry.ok_or_else(|| failed(io::Error::other("it is gone as soon as it is mounted")))?;
-        let settings = Settings { timeout: options.timeout, ..Settings::default() };
+        // Modes of what is made come with the umask, which a default list takes the place of; set-id bits are ours to
+        // take off; inodes can be found by their numbers alone, for those who export the mount.
+        let flags = init::POSIX_ACL | init::DONT_MASK | init::HANDLE_KILLPRIV_V2 | init::EXPORT_SUPPORT;
+        let settings = Settings::default();
+        let settings = Settings { timeout: options.timeout, flags: settings.flags | flags, ..settings };
         let session = Session::start(Classic::new(device), Arc::new(front), settings, runtime);
         let session = session.map_err(|error| {
             if let Err(error) = entry.unmount(true) {

@@ -1,7 +1,4 @@
-//! Extended attributes.
-//!
-//! Users' own, `trusted.` and `security.` ones are stored. There are no POSIX ACLs, so `system.` is not supported; and
-//! no capabilities of programs, which the kernel asks for before every write and which would cost each a round trip.
+//! Extended attributes: which there are is for the shard to say; what is known not to be there is answered here.
 
 use bytes::Bytes;
 use forebay_fuse::abi::Caller;
@@ -11,19 +8,14 @@ use crate::fuse::convert::xattr_when;
 use crate::fuse::{Ops, Outcome};
 
 const CAPABILITY: &[u8] = b"security.capability";
-const STORED: [&[u8]; 3] = [b"user.", b"trusted.", b"security."];
-
-fn is_stored(name: &[u8]) -> bool {
-    name != CAPABILITY && STORED.iter().any(|prefix| name.starts_with(prefix) && name.len() > prefix.len())
-}
+const LISTS: [&[u8]; 2] = [b"system.posix_acl_access", b"system.posix_acl_default"];
 
 impl Ops {
     pub(super) async fn get_xattr(&self, caller: Caller, ino: InodeId, name: &[u8]) -> Outcome<Bytes> {
-        if name == CAPABILITY {
+        let lacks = name == CAPABILITY && self.absent.lacks_capability(ino)
+            || LISTS.contains(&name) && self.absent.lacks_lists(ino);
+        if lacks {
             return Err(Errno::NoData.into());
-        }
-        if !is_stored(name) {
-            return Err(Errno::NotSupported.into());
         }
         self.fs.getxattr(&self.cred(caller), ino, name).await
     }
@@ -46,21 +38,14 @@ impl Ops {
         value: &[u8],
         flags: i32,
     ) -> Outcome<()> {
-        if !is_stored(name) {
-            return Err(Errno::NotSupported.into());
-        }
-        self.fs.setxattr(&self.cred(caller), ino, name, value, xattr_when(flags)?).await
+        let set = self.fs.setxattr(&self.cred(caller), ino, name, value, xattr_when(flags)?).await;
+        self.absent.changed(ino);
+        set
     }
 
     pub(super) async fn remove_xattr(&self, caller: Caller, ino: InodeId, name: &[u8]) -> Outcome<()> {
-        match name {
-            CAPABILITY => Err(Errno::NoData.into()),
-            _ if !is_stored(name) => Err(Errno::NotSupported.into()),
-            _ => self.fs.removexattr(&self.cred(caller), ino, name).await,
-        }
+        let removed = self.fs.removexattr(&self.cred(caller), ino, name).await;
+        self.absent.changed(ino);
+        removed
     }
 }
-
-#[cfg(test)]
-#[path = "xattrs_tests.rs"]
-mod tests;
