@@ -35,6 +35,9 @@ while True:
 ";
 const WAYS: [&str; 5] = ["stat", "read", "write", "make", "list"];
 
+/// What clients of a dead cluster say of it.
+const PROVOKED: [&str; 2] = ["request failed op=", "took longer than"];
+
 fn users(node: &Node, name: &str) -> Vec<(String, NodeChild)> {
     let start = |way: &&str| {
         let path = format!("{MOUNT}/{name}-{way}/file");
@@ -104,6 +107,7 @@ fn is_mounted(node: &Node) -> bool {
 #[test]
 fn every_wait_ends_with_every_host_dead() {
     let mut at = Mounted::start(2, &ClusterSettings::default()).unwrap();
+    at.lab.expect_logged(&PROVOKED);
     remount(&at, 0, ",timeo=600");
     remount(&at, 1, &format!(",timeo={}", TIMEO.as_secs()));
     let (patient, hasty) = (at.client(0).clone(), at.client(1).clone());
@@ -181,6 +185,7 @@ os.fsync(f.fileno())"
 #[test]
 fn hosts_that_are_silent_are_no_better_than_dead_ones() {
     let mut at = Mounted::start(1, &ClusterSettings::default()).unwrap();
+    at.lab.expect_logged(&PROVOKED);
     remount(&at, 0, &format!(",timeo={}", TIMEO.as_secs()));
     let node = at.client(0).clone();
     node.shell(&User::root(), &format!("head -c 3000000 /dev/urandom >{MOUNT}/f; sync {MOUNT}/f")).unwrap();

@@ -361,9 +361,14 @@ impl Metadata {
         tokio::spawn(async move {
             for served in this.table.led() {
                 let op = MutateOp::EndSession { session };
-                if let MetaReply::Error(error) = this.own(served.id, FsId(0), op).await {
-                    tracing::warn!(shard = %served.id, %session, %error, "a session is not ended yet, will be tried again");
-                    return;
+                match this.own(served.id, FsId(0), op).await {
+                    // The next leader is told with its next heartbeat.
+                    MetaReply::Error(MetaError::NotServed { .. } | MetaError::Busy) => return,
+                    MetaReply::Error(error) => {
+                        tracing::error!(shard = %served.id, %session, %error, "a session cannot be ended");
+                        return;
+                    }
+                    _ => {}
                 }
                 let reaps = {
                     let mut opens = served.opens();

@@ -142,7 +142,7 @@ const GOLDEN: &str = include_str!("golden.txt");
 fn a_kernel_s_own_requests() {
     let mut seen = Vec::new();
     for line in GOLDEN.lines().filter(|line| !line.starts_with('#')) {
-        let (expected, hex) = line.split_once(": ").expect("operation: bytes");
+        let (expected, hex) = line.rsplit_once(": ").expect("operation: bytes");
         let bytes: Vec<u8> =
             (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).expect("hex")).collect();
         let request = decode(bytes.into(), Dialect { setxattr_ext: true }).expect("a kernel sent it");
@@ -193,7 +193,7 @@ proptest! {
         fix_length in any::<bool>(),
     ) {
         let lines: Vec<&str> = GOLDEN.lines().filter(|line| !line.starts_with('#')).collect();
-        let hex = lines[which.index(lines.len())].split_once(": ").unwrap().1;
+        let hex = lines[which.index(lines.len())].rsplit_once(": ").unwrap().1;
         let mut bytes: Vec<u8> =
             (0..hex.len()).step_by(2).map(|at| u8::from_str_radix(&hex[at..at + 2], 16).unwrap()).collect();
         for (place, value) in changes {
