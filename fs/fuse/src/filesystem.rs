@@ -6,7 +6,8 @@ use bytes::Bytes;
 use nix::errno::Errno;
 
 use crate::abi::{
-    Attr, Entry, Handle, HeldLock, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr, SizedValue, StatFs,
+    Attr, CopyRequest, Entry, Handle, HeldLock, IoctlRequest, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr,
+    SizedValue, StatFs, WriteRequest,
 };
 use crate::session::Context;
 
@@ -82,8 +83,8 @@ operations! {
     tmpfile(flags: u32, mode: u32, umask: u32) -> (Entry, Opened), else EOPNOTSUPP;
     /// Reads up to `size` bytes; fewer only where the file ends.
     read(handle: Handle, offset: u64, size: u32, flags: u32) -> Bytes, else ENOSYS;
-    /// Writes all of `data`; the answer is its length.
-    write(handle: Handle, offset: u64, data: Bytes, flags: u32, kill_privileges: bool) -> u32, else ENOSYS;
+    /// Writes all of the data; the answer is its length.
+    write(write: WriteRequest) -> u32, else ENOSYS;
     /// A descriptor is being closed, and with it go the `fcntl` locks of `owner` on the file.
     flush(handle: Handle, owner: LockOwner) -> (), else ENOSYS;
     /// Nobody has the open file any more. `flock` is the owner of its `flock`, where it had one.
@@ -122,12 +123,10 @@ operations! {
     fallocate(handle: Handle, offset: u64, length: u64, mode: u32) -> (), else EOPNOTSUPP;
     /// Finds data or a hole; `whence` is `SEEK_DATA` or `SEEK_HOLE`.
     lseek(handle: Handle, offset: u64, whence: u32) -> u64, else ENOSYS;
-    /// Copies up to `length` bytes to another file; the answer is how many. `ENOSYS` makes the kernel copy.
-    copy_file_range(
-        handle: Handle, offset: u64, target: NodeId, target_handle: Handle, target_offset: u64, length: u64, flags: u64
-    ) -> u64, else ENOSYS;
+    /// Copies up to so many bytes to another file; the answer is how many. `ENOSYS` makes the kernel copy.
+    copy_file_range(copy: CopyRequest) -> u64, else ENOSYS;
     /// `ioctl`: its result and output.
-    ioctl(handle: Handle, command: u32, argument: u64, input: Bytes, output_bytes: u32) -> (i32, Bytes), else ENOTTY;
+    ioctl(ioctl: IoctlRequest) -> (i32, Bytes), else ENOTTY;
     /// Events that there are, of those asked for.
     poll(handle: Handle, events: u32) -> u32, else ENOSYS;
     /// Block of the device under a block of the file.

@@ -4,8 +4,8 @@ use bytes::Bytes;
 
 use super::layout::{Reader, Short};
 use super::{
-    Caller, Handle, Header, InitRequest, LockKind, LockMode, LockOwner, LockRange, LockRequest, NodeId, Opcode,
-    Operation, Request, SetAttr, SetTime, Time,
+    Caller, CopyRequest, Handle, Header, InitRequest, IoctlRequest, LockKind, LockMode, LockOwner, LockRange,
+    LockRequest, NodeId, Opcode, Operation, Request, SetAttr, SetTime, Time, WriteRequest,
 };
 
 /// Bytes of a header.
@@ -359,7 +359,7 @@ fn reading(opcode: Opcode, r: &mut Reader) -> Result<Operation, Wrong> {
             const KILL: u32 = 1 << 2;
             let data = r.take(size as usize, "data")?;
             let (from_cache, kill_privileges) = (own_flags & FROM_CACHE != 0, own_flags & KILL != 0);
-            Operation::Write { handle, offset, data, flags, from_cache, kill_privileges }
+            Operation::Write(WriteRequest { handle, offset, data, flags, from_cache, kill_privileges })
         }
         _ => Operation::ReadDir { handle, after: offset, size, plus: opcode == Opcode::ReadDirPlus },
     })
@@ -386,16 +386,18 @@ fn shaping(opcode: Opcode, r: &mut Reader) -> Result<Operation, Wrong> {
             Operation::Fallocate { handle, offset, length, mode: r.u32("mode")? }
         }
         Opcode::Lseek => Operation::Lseek { handle, offset: r.u64("offset")?, whence: r.u32("whence")? },
-        _ => Operation::CopyFileRange {
-            handle,
-            offset: r.u64("offset")?,
-            target: NodeId(r.u64("target")?),
-            target_handle: Handle(r.u64("handle of the target")?),
-            target_offset: r.u64("offset of the target")?,
-            length: r.u64("length")?,
-            flags: r.u64("flags")?,
-            long_reply: opcode == Opcode::CopyFileRange64,
-        },
+        _ => {
+            let copy = CopyRequest {
+                handle,
+                offset: r.u64("offset")?,
+                target: NodeId(r.u64("target")?),
+                target_handle: Handle(r.u64("handle of the target")?),
+                target_offset: r.u64("offset of the target")?,
+                length: r.u64("length")?,
+                flags: r.u64("flags")?,
+            };
+            Operation::CopyFileRange { copy, long_reply: opcode == Opcode::CopyFileRange64 }
+        }
     })
 }
 
@@ -403,7 +405,7 @@ fn ioctl(r: &mut Reader) -> Result<Operation, Wrong> {
     let (handle, flags, command, argument) = (handle(r)?, r.u32("flags")?, r.u32("command")?, r.u64("argument")?);
     let (input_bytes, output_bytes) = (r.u32("size")?, r.u32("size of the answer")?);
     let input = r.take(input_bytes as usize, "input")?;
-    Ok(Operation::Ioctl { handle, flags, command, argument, input, output_bytes })
+    Ok(Operation::Ioctl(IoctlRequest { handle, flags, command, argument, input, output_bytes }))
 }
 
 #[cfg(test)]

@@ -72,7 +72,9 @@ fn closing_a_file_says_whose_flock_goes() {
 fn data_is_not_copied() {
     let body = [&numbers(&[5, 0, 4096, 0, 4, 0, 0, 0, 1, 0])[..], b"data"].concat();
     let bytes = Bytes::from(request(Opcode::Write, &body));
-    let Operation::Write { data, offset, .. } = decode(bytes.clone(), Dialect::default()).unwrap().operation else {
+    let Operation::Write(WriteRequest { data, offset, .. }) =
+        decode(bytes.clone(), Dialect::default()).unwrap().operation
+    else {
         panic!("not a write");
     };
     assert_eq!((offset, &data[..]), (4096, &b"data"[..]));

@@ -18,8 +18,8 @@ pub use decode::{DecodeError, Dialect, HEADER_BYTES, decode};
 pub use directory::Listing;
 pub use notice::Notice;
 pub use operation::{
-    Caller, Handle, Header, InitRequest, LockKind, LockMode, LockOwner, LockRange, LockRequest, NodeId, Operation,
-    Request, SetAttr, SetTime, Time,
+    Caller, CopyRequest, Handle, Header, InitRequest, IoctlRequest, LockKind, LockMode, LockOwner, LockRange,
+    LockRequest, NodeId, Operation, Request, SetAttr, SetTime, Time, WriteRequest,
 };
 pub use reply::{
     Attr, Encoded, Entry, HeldLock, InitReply, Opened, REPLY_HEADER_BYTES, Reply, SizedValue, StatFs, encode,

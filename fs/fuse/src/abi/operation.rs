@@ -141,6 +141,59 @@ pub struct LockRequest {
     pub pid: u32,
 }
 
+/// Bytes to write.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct WriteRequest {
+    /// The open file.
+    pub handle: Handle,
+    /// Where they go.
+    pub offset: u64,
+    /// They.
+    pub data: Bytes,
+    /// Flags of the open file, as `open` had them and `fcntl` has changed them.
+    pub flags: u32,
+    /// The kernel writes pages back, with a handle that it has guessed.
+    pub from_cache: bool,
+    /// Privilege bits go (with `HANDLE_KILLPRIV_V2`).
+    pub kill_privileges: bool,
+}
+
+/// A range to copy from the open file of the request to another.
+#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+pub struct CopyRequest {
+    /// The open file.
+    pub handle: Handle,
+    /// Where the range begins in it.
+    pub offset: u64,
+    /// The other file.
+    pub target: NodeId,
+    /// It, open.
+    pub target_handle: Handle,
+    /// Where the range goes to in it.
+    pub target_offset: u64,
+    /// Bytes.
+    pub length: u64,
+    /// Flags of `copy_file_range`.
+    pub flags: u64,
+}
+
+/// An `ioctl`.
+#[derive(Clone, PartialEq, Eq, Debug)]
+pub struct IoctlRequest {
+    /// The open file.
+    pub handle: Handle,
+    /// How the kernel passes it on (`FUSE_IOCTL_…`).
+    pub flags: u32,
+    /// Its number.
+    pub command: u32,
+    /// Its argument.
+    pub argument: u64,
+    /// What the argument points to, as far as the number says.
+    pub input: Bytes,
+    /// Most bytes of the output.
+    pub output_bytes: u32,
+}
+
 /// What the kernel says when it says hello.
 #[derive(Clone, Copy, PartialEq, Eq, Debug)]
 pub struct InitRequest {
@@ -190,8 +243,8 @@ pub enum Operation {
     Open { flags: u32, kill_privileges: bool },
     /// Reads.
     Read { handle: Handle, offset: u64, size: u32, flags: u32, lock_owner: Option<LockOwner> },
-    /// Writes. `from_cache` where the kernel writes pages back, with a handle that it has guessed.
-    Write { handle: Handle, offset: u64, data: Bytes, flags: u32, from_cache: bool, kill_privileges: bool },
+    /// Writes.
+    Write(WriteRequest),
     /// Space and inodes.
     StatFs,
     /// Closes an open file that nobody has any more. `flock` names the owner of its `flock`, if it had one.
@@ -235,7 +288,7 @@ pub enum Operation {
     /// The mount is over.
     Destroy,
     /// `ioctl`.
-    Ioctl { handle: Handle, flags: u32, command: u32, argument: u64, input: Bytes, output_bytes: u32 },
+    Ioctl(IoctlRequest),
     /// `poll`.
     Poll { handle: Handle, kernel_handle: u64, flags: u32, events: u32 },
     /// Sets space aside, punches, zeroes; `mode` is that of `fallocate`.
@@ -243,16 +296,7 @@ pub enum Operation {
     /// Finds data or a hole; `whence` is that of `lseek`.
     Lseek { handle: Handle, offset: u64, whence: u32 },
     /// Copies between files. `long_reply` where the answer has 64 bits.
-    CopyFileRange {
-        handle: Handle,
-        offset: u64,
-        target: NodeId,
-        target_handle: Handle,
-        target_offset: u64,
-        length: u64,
-        flags: u64,
-        long_reply: bool,
-    },
+    CopyFileRange { copy: CopyRequest, long_reply: bool },
     /// Makes everything durable.
     SyncFs,
     /// Something that is not served here.
@@ -272,7 +316,7 @@ impl Operation {
     pub fn moves_data(&self) -> bool {
         match self {
             Self::Read { .. }
-            | Self::Write { .. }
+            | Self::Write(_)
             | Self::Flush { .. }
             | Self::Fsync { .. }
             | Self::Release { .. }

@@ -221,9 +221,7 @@ async fn perform_on_file<F: Filesystem>(fs: &F, at: &Context, node: NodeId, oper
         O::Read { handle, offset, size, flags, .. } => {
             fs.read(at, node, handle, offset, size, flags).await.map(Reply::Data)
         }
-        O::Write { handle, offset, data, flags, kill_privileges, .. } => {
-            fs.write(at, node, handle, offset, data, flags, kill_privileges).await.map(Reply::Written)
-        }
+        O::Write(write) => fs.write(at, node, write).await.map(Reply::Written),
         O::Flush { handle, lock_owner } => fs.flush(at, node, handle, lock_owner).await.map(done),
         O::Release { handle, flags, flock } => fs.release(at, node, handle, flags, flock).await.map(done),
         O::Fsync { handle, data_only } => fs.fsync(at, node, handle, data_only).await.map(done),
@@ -231,17 +229,13 @@ async fn perform_on_file<F: Filesystem>(fs: &F, at: &Context, node: NodeId, oper
             fs.fallocate(at, node, handle, offset, length, mode).await.map(done)
         }
         O::Lseek { handle, offset, whence } => fs.lseek(at, node, handle, offset, whence).await.map(Reply::Offset),
-        O::CopyFileRange { handle, offset, target, target_handle, target_offset, length, flags, long_reply } => {
+        O::CopyFileRange { mut copy, long_reply } => {
             // What the short answer cannot say is not copied: the caller asks again for the rest.
-            let most = if long_reply { length } else { length.min(1 << 30) };
-            let copied =
-                fs.copy_file_range(at, node, handle, offset, target, target_handle, target_offset, most, flags).await?;
+            copy.length = if long_reply { copy.length } else { copy.length.min(1 << 30) };
+            let copied = fs.copy_file_range(at, node, copy).await?;
             Ok(if long_reply { Reply::Copied(copied) } else { Reply::Written(copied as u32) })
         }
-        O::Ioctl { handle, command, argument, input, output_bytes, .. } => {
-            let result = fs.ioctl(at, node, handle, command, argument, input, output_bytes).await;
-            result.map(|(result, output)| Reply::Ioctl(result, output))
-        }
+        O::Ioctl(ioctl) => fs.ioctl(at, node, ioctl).await.map(|(result, output)| Reply::Ioctl(result, output)),
         O::Poll { handle, events, .. } => fs.poll(at, node, handle, events).await.map(Reply::Events),
         _ => Err(Errno::ENOSYS),
     }

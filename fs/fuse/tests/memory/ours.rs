@@ -8,7 +8,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay_fuse::abi::{
     Attr, Entry, Handle, Listing, LockKind, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr, SetTime,
-    SizedValue, StatFs, Time,
+    SizedValue, StatFs, Time, WriteRequest,
 };
 use forebay_fuse::transport::{Classic, Device, MountFlags, MountSettings, Transport};
 use forebay_fuse::{Context, Errno, Filesystem, Session, Settings};
@@ -178,17 +178,8 @@ impl Filesystem for Ours {
         self.memory.read(node.0, offset, size).map(Bytes::from)
     }
 
-    async fn write(
-        &self,
-        _: &Context,
-        node: NodeId,
-        _: Handle,
-        offset: u64,
-        data: Bytes,
-        _: u32,
-        _: bool,
-    ) -> Answer<u32> {
-        self.memory.write(node.0, offset, &data)
+    async fn write(&self, _: &Context, node: NodeId, write: WriteRequest) -> Answer<u32> {
+        self.memory.write(node.0, write.offset, &write.data)
     }
 
     async fn flush(&self, _: &Context, node: NodeId, _: Handle, _: LockOwner) -> Answer<()> {

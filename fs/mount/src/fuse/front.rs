@@ -6,7 +6,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay_client::{ClientError, Filesystem};
 use forebay_fuse::abi::{
-    Attr, Entry, Handle, HeldLock, Listing, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr, SizedValue, StatFs,
+    Attr, CopyRequest, Entry, Handle, HeldLock, Listing, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr,
+    SizedValue, StatFs, WriteRequest,
 };
 use forebay_fuse::{Context, Errno};
 use forebay_types::limits;
@@ -201,18 +202,10 @@ impl forebay_fuse::Filesystem for Front {
         self.ops.fs.read(inode(node), offset, size).await.map_err(refuse(at))
     }
 
-    async fn write(
-        &self,
-        at: &Context,
-        node: NodeId,
-        _handle: Handle,
-        offset: u64,
-        data: Bytes,
-        _flags: u32,
-        kill_privileges: bool,
-    ) -> Result<u32, Errno> {
-        let size = data.len() as u32;
-        self.ops.write(inode(node), offset, data, kill_privileges).await.map(|()| size).map_err(refuse(at))
+    async fn write(&self, at: &Context, node: NodeId, write: WriteRequest) -> Result<u32, Errno> {
+        let size = write.data.len() as u32;
+        let written = self.ops.write(inode(node), write.offset, write.data, write.kill_privileges).await;
+        written.map(|()| size).map_err(refuse(at))
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
@@ -346,19 +339,8 @@ impl forebay_fuse::Filesystem for Front {
         self.ops.seek(inode(node), offset.cast_signed(), whence.cast_signed()).await.map_err(refuse(at))
     }
 
-    async fn copy_file_range(
-        &self,
-        at: &Context,
-        node: NodeId,
-        _handle: Handle,
-        offset: u64,
-        target: NodeId,
-        _target_handle: Handle,
-        target_offset: u64,
-        length: u64,
-        _flags: u64,
-    ) -> Result<u64, Errno> {
-        let (from, to) = ((inode(node), offset), (inode(target), target_offset));
-        self.ops.copy(at.caller(), from, to, length).await.map_err(refuse(at))
+    async fn copy_file_range(&self, at: &Context, node: NodeId, copy: CopyRequest) -> Result<u64, Errno> {
+        let (from, to) = ((inode(node), copy.offset), (inode(copy.target), copy.target_offset));
+        self.ops.copy(at.caller(), from, to, copy.length).await.map_err(refuse(at))
     }
 }
