@@ -210,27 +210,6 @@ fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
 }
 
 #[test]
-fn a_job_requeued_to_start_at_once_is_told_that_it_resumes() {
-    let settings = SiteSettings { poll: Some("6s"), ..SiteSettings::default() };
-    let at = start(false, SMALL, &settings);
-    let body = "env | grep ^FOREBAY_ | sort; echo attempt ${FOREBAY_ATTEMPT:-none} resumed ${FOREBAY_RESUMED:-0}
-        if [ -e $FOREBAY_WORK/state ]; then exit 0; fi
-        echo first >$FOREBAY_WORK/state; sync; touch /run/lab/shared/began; sleep 600\n";
-    let id = at.submit(&format!("{IN}{SCRATCH}#SBATCH --open-mode=append\n"), body);
-    wait::until_true("the first attempt has begun", SOON, || at.lab.shared().join("began").exists()).unwrap();
-    at.site.wait_phase(id, &["RUNNING"], SOON).unwrap();
-    let control = |args: &[&str]| at.site.slurm.command(&User::root(), "scontrol").args(args).output().unwrap();
-    control(&["requeue", &id.to_string()]);
-    // The second attempt starts before the stager's next look at the queue.
-    at.site.slurm.wait_job(id, "is queued again", SOON, |job| job.state() == "PENDING").unwrap();
-    control(&["update", &format!("jobid={id}"), "starttime=now"]);
-    at.ends(id, "COMPLETED");
-    let said = at.output(id);
-    assert!(said.contains("attempt 0 resumed 0") && said.contains("attempt 1 resumed 1"), "{said}");
-    at.site.assert_none_drained().unwrap();
-}
-
-#[test]
 fn a_requeued_job_finds_its_scratch_and_delivers_once() {
     let at = start(false, SMALL, &SiteSettings::default());
     let body = format!(

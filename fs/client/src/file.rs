@@ -119,6 +119,17 @@ impl FileState {
         }
     }
 
+    /// One open less. With the last one: when the file was read, where its shard is to be told. That is decided together,
+    /// as closes of one file overlap: each would leave it to the other.
+    pub fn closed(&mut self) -> Option<Timestamp> {
+        self.opens = self.opens.saturating_sub(1);
+        let counts = |at: &Timestamp| self.known.as_ref().is_none_or(|known| known.attr.access_counts(*at));
+        let tell = self.read_at.filter(|at| self.opens == 0 && counts(at) && self.read_told < Some(*at));
+        // Kept beside, for attributes that are asked for before the shard has it.
+        self.read_told = self.read_told.max(tell);
+        tell
+    }
+
     /// Whether there is anything that a shard does not know yet.
     pub fn is_clean(&self) -> bool {
         self.dirty.is_empty() && self.flushing.is_none()
@@ -187,3 +198,7 @@ impl Files {
         self.by_ino.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
+
+#[cfg(test)]
+#[path = "file_tests.rs"]
+mod tests;

@@ -2,11 +2,11 @@
 //! attributes because another shard has them, one more to that.
 
 use bytes::Bytes;
-use forebay_types::{Attr, Cred, FileKind, InodeId, NewMode, Statfs, Timestamp};
+use forebay_types::{Attr, Cred, FileKind, InodeId, NewMode, Statfs};
 use forebay_wire::meta::{DirEntry, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
 
 use crate::ClientError;
-use crate::file::wall_clock;
+use crate::file::{File, wall_clock};
 use crate::filesystem::Filesystem;
 
 /// A name that was found or made.
@@ -331,17 +331,9 @@ impl Filesystem {
         }
     }
 
-    async fn tell_access(&self, ino: InodeId) {
-        let Some(file) = self.files.find(ino) else { return };
-        let at = {
-            let mut guard = file.lock();
-            let state = &mut *guard;
-            let counts = |at: &Timestamp| state.known.as_ref().is_none_or(|known| known.attr.access_counts(*at));
-            let tell = state.read_at.filter(|at| state.opens <= 1 && counts(at) && state.read_told < Some(*at));
-            // Kept beside, for attributes that are asked for before the shard has it.
-            state.read_told = state.read_told.max(tell);
-            tell
-        };
+    /// One open less; with the last one, the shard is told of a read.
+    async fn tell_access(&self, file: &File) {
+        let (ino, at) = (file.ino, file.lock().closed());
         if let Some(at) = at
             && let Err(error) = self.shards.mutate(ino.shard(), &Cred::ROOT, MutateOp::Accessed { ino, at }).await
         {
@@ -353,10 +345,8 @@ impl Filesystem {
     /// caller's close has called before.
     pub async fn release(&self, ino: InodeId) -> Result<(), ClientError> {
         let flushed = self.fsync(ino).await;
-        self.tell_access(ino).await;
         if let Some(file) = self.files.find(ino) {
-            let mut state = file.lock();
-            state.opens = state.opens.saturating_sub(1);
+            self.tell_access(&file).await;
         }
         self.files.forget(ino);
         let _turn = self.shards.opens.turn(ino).await;

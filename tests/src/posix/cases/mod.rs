@@ -45,7 +45,7 @@ pub fn all() -> Vec<Case> {
 
 /// Rules that hold on one mount only as long as there are no leases: one node has to see what another has written and
 /// not flushed, or has to forget where a folder was that another has moved.
-pub const AWAIT_LEASES: [&str; 8] = [
+pub const AWAIT_LEASES: [&str; 9] = [
     "a file of terabytes has nothing but holes",
     "appending goes to the end",
     "opening with O_CREAT",
@@ -54,6 +54,7 @@ pub const AWAIT_LEASES: [&str; 8] = [
     "set-id bits gone by a write do not come back",
     "a moved folder must be writable to its mover",
     "writing sets mtime and ctime at once, and closing does not",
+    "reading sets atime once after a change",
 ];
 
 /// What Forebay keeps beyond that, and filesystems of the kernel need not.
