@@ -78,7 +78,11 @@ impl Shards {
                     tracing::error!(%error, "commit refused");
                     return Err(ClientError::Posix(Errno::Io));
                 }
-                MetaError::NotIntroduced { .. } => self.introduce(shard, &host.address, timeout).await,
+                MetaError::NotIntroduced { .. } => {
+                    self.introduce(shard, &host.address, timeout).await;
+                    // A leader that never takes it is not asked for ever.
+                    attempts.pause(&error).await?;
+                }
                 MetaError::NotServed { leader, .. } => {
                     self.cluster.not_leader(&map, shard, host.id, leader);
                     attempts.pause(&error).await?;
