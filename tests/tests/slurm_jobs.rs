@@ -189,12 +189,13 @@ fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
     };
     // As soon as progress is shown the store hangs, so that there is time to look.
     let shown = wait::until("squeue shows progress", SOON, || {
-        let comment = queue("AdminComment:200");
+        // As Slurm 22.05 spells it; later versions say AdminComment.
+        let comment = queue("admin_comment:200");
         Ok(if comment.contains("% ") { wait::Seen::Yes(comment) } else { wait::Seen::NotYet(comment) })
     });
     at.cold.server().unwrap().signal(Signal::SIGSTOP).unwrap();
     let shown = shown.unwrap();
-    assert!(shown.starts_with("forebay: ") && shown.contains("/26"), "percent and bytes of 260 MiB: {shown}");
+    assert!(shown.starts_with("forebay: ") && shown.contains("/256M"), "percent and bytes of 256 MiB: {shown}");
     assert_eq!(queue("Reason:40,State:20").split_whitespace().collect::<Vec<_>>(), ["JobHeldUser", "PENDING"]);
     let idle = at.site.slurm.command(&User::root(), "sinfo").args(["-h", "-o", "%T"]).run().unwrap();
     assert_eq!(idle.trim(), "idle", "a node was taken while the data was on its way");
@@ -204,7 +205,7 @@ fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
     assert_eq!(code, Some(7), "{said}");
     let (code, said) = at.job(&["status", &id.to_string(), "--json"]);
     let status: serde_json::Value = serde_json::from_str(&said).unwrap();
-    assert!(code == Some(0) && status["inputs"][0]["bytes"].as_u64() > Some(256 << 20), "{said}");
+    assert!(code == Some(0) && status[0]["inputs"][0]["bytes"].as_u64() > Some(256 << 20), "{said}");
     at.cold.server().unwrap().signal(Signal::SIGCONT).unwrap();
     at.ends(id, "COMPLETED");
 }
