@@ -13,7 +13,6 @@ use async_trait::async_trait;
 use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
 use forebay_net::{ClusterKey, Role};
 use forebay_types::{Cred, FsId, InodeId, SessionId, TaskId, Uuid};
-use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TierError, TierReply, TierRequest, TierUser};
 use tokio::sync::Mutex;
 
@@ -23,9 +22,6 @@ use crate::fs::{CONTROL, Found, FsError, JOBS, Located, StagingFs};
 
 /// How long one operation is tried before it counts as failed for now.
 const TIMEOUT: Duration = Duration::from_secs(15);
-/// How long hosts may take to hear that a session has ended: heartbeats, which tell them, come every 0.5 s. Nothing
-/// says when all have heard.
-const FENCED_WITHIN: Duration = Duration::from_secs(1);
 const ROOT: Cred = Cred::ROOT;
 
 /// A filesystem of a Forebay cluster, as the superuser.
@@ -48,8 +44,11 @@ impl ForebayFs {
     ) -> Result<Arc<Self>, ClientError> {
         let options = ClientOptions { timeout: TIMEOUT, ..ClientOptions::default() };
         let cluster = Cluster::new(hosts, key, Role::Client, client, options);
-        end_predecessors(&cluster, client).await?;
         let fs = Filesystem::mount(&cluster, name, client).await?;
+        if let Err(error) = end_predecessors(&fs, client).await {
+            fs.abandon().await;
+            return Err(error);
+        }
         let id = fs.id();
         let opened = Mutex::new(Some(Calls { fs }));
         Ok(Arc::new(Self { cluster, name: name.into(), client: client.into(), id, opened }))
@@ -85,19 +84,13 @@ impl ForebayFs {
     }
 }
 
-/// Ends what sessions of this name there are.
-async fn end_predecessors(cluster: &Cluster, client: &str) -> Result<(), ClientError> {
-    let ClusterReply::Status(status) = cluster.ask(&ClusterRequest::Status).await? else {
-        return Err(ClientError::UnexpectedReply { what: "Status" });
-    };
-    let mut ended = false;
-    for (session, _, _, _) in status.sessions.iter().filter(|(_, of, _, _)| of == client) {
-        cluster.ask(&ClusterRequest::CloseSession { session: *session }).await?;
+/// Ends the other sessions of this name, at every shard.
+async fn end_predecessors(fs: &Filesystem, client: &str) -> Result<(), ClientError> {
+    let status = fs.status().await?;
+    let others = status.sessions.iter().filter(|(session, of, ..)| of == client && *session != fs.session());
+    for (session, ..) in others {
+        fs.fence(*session).await?;
         tracing::info!(%session, "the session of a stager that died is ended");
-        ended = true;
-    }
-    if ended {
-        tokio::time::sleep(FENCED_WITHIN).await;
     }
     Ok(())
 }

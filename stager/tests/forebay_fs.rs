@@ -1,81 +1,45 @@
 //! The door to the filesystem against a whole cluster in one process.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
-use forebay_net::{ClusterKey, Role, call_cluster};
-use forebay_server::{DriveSpec, Host, HostConfig};
+use forebay_client::{ClientError, Filesystem};
 use forebay_stager::core::{InputLink, NodeMark, ScratchDir, ViewSpec};
 use forebay_stager::forebay_fs::ForebayFs;
 use forebay_stager::fs::{FsError, Located, StagingFs};
-use forebay_types::{Attr, Cred, Errno, Geometry, TierId, Uuid};
-use forebay_wire::cluster::{AttachTier, ClusterReply, ClusterRequest, Formation, FormingHost, TierCredentials};
+use forebay_testbed::{FILESYSTEM, Plan, TIMEOUT, Testbed};
+use forebay_types::{Attr, Cred, Errno, TierId, Uuid};
+use forebay_wire::cluster::ClusterRequest;
 use forebay_wire::meta::NewNode;
 use forebay_wire::tier::{TierError, TierUser};
+use tokio::time::Instant;
 
-const TIMEOUT: Duration = Duration::from_secs(20);
 const ROOT: Cred = Cred::ROOT;
 const SET: Uuid = Uuid([5; 16]);
 const STAGER: &str = "stagerd@hpc1";
 
 struct World {
-    dir: tempfile::TempDir,
-    _hosts: Vec<Host>,
-    addresses: Vec<String>,
-    key: ClusterKey,
+    bed: Testbed,
+    cold: PathBuf,
     fs: Filesystem,
-}
-
-async fn ask(key: &ClusterKey, address: &str, request: ClusterRequest) -> ClusterReply {
-    let cluster = Cluster::new(vec![address.into()], key.clone(), Role::Client, "former", ClientOptions::default());
-    call_cluster(&cluster.peer(address), &request, TIMEOUT).await.unwrap()
 }
 
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = ClusterKey::generate().unwrap();
-        let (mut hosts, mut forming) = (Vec::new(), Vec::new());
-        for n in 0..3 {
-            let drive = DriveSpec { path: dir.path().join(format!("h{n}/drive")), size_bytes: 256 << 20 };
-            let (name, listen) = (format!("h{n}"), "127.0.0.1:0".parse().unwrap());
-            let config =
-                HostConfig { dir: dir.path().join(&name), name, listen, key: key.clone(), drives: vec![drive] };
-            let host = Host::start(config).await.unwrap();
-            let address = host.address().to_string();
-            let ClusterReply::Identity(identity) = ask(&key, &address, ClusterRequest::Identify).await else {
-                panic!("no identity")
-            };
-            forming.push(FormingHost { name: identity.name, address, drives: identity.drives });
-            hosts.push(host);
-        }
-        let addresses: Vec<String> = forming.iter().map(|host| host.address.clone()).collect();
-        let (name, cluster, geometry) = ("test".into(), Uuid([7; 16]), Geometry { data: 2, parity: 1 });
-        let formation = Formation { name, cluster, geometry, shards: 4, hosts: forming };
-        let map = forebay_cluster::form(&formation).unwrap();
-        for host in &map.hosts {
-            ask(&key, &host.address, ClusterRequest::Form { map: Box::new(map.clone()), you: host.id }).await;
-        }
-        let options = ClientOptions { timeout: TIMEOUT, ..ClientOptions::default() };
-        let cluster = Cluster::new(addresses.clone(), key.clone(), Role::Client, "tester", options);
-        cluster.ask(&ClusterRequest::CreateFs { name: "scratch".into() }).await.unwrap();
-        std::fs::create_dir_all(dir.path().join("cold/set")).unwrap();
-        let attach = AttachTier {
-            fs: "scratch".into(),
-            name: "cold".into(),
-            url: format!("file://{}/cold", dir.path().display()),
-            endpoint: String::new(),
-            region: String::new(),
-            credentials: TierCredentials::default(),
-        };
-        cluster.ask(&ClusterRequest::AttachTier(attach)).await.unwrap();
-        let fs = Filesystem::mount(&cluster, "scratch", "tester").await.unwrap();
-        Self { dir, _hosts: hosts, addresses, key, fs }
+        let bed = Testbed::start(Plan::THREE).await;
+        let (_, cold) = bed.attach_cold().await;
+        std::fs::create_dir(cold.join("set")).unwrap();
+        let fs = bed.mount("tester").await;
+        Self { bed, cold, fs }
     }
 
     async fn stager(&self) -> Arc<ForebayFs> {
-        ForebayFs::connect(self.addresses.clone(), self.key.clone(), "scratch", STAGER).await.unwrap()
+        self.connect(FILESYSTEM, STAGER).await.unwrap()
+    }
+
+    async fn connect(&self, name: &str, client: &str) -> Result<Arc<ForebayFs>, ClientError> {
+        ForebayFs::connect(self.bed.addresses().to_vec(), self.bed.key().clone(), name, client).await
     }
 
     async fn attr(&self, path: &str) -> Attr {
@@ -178,8 +142,8 @@ async fn a_path_is_resolved_without_following_what_its_user_linked() {
 async fn sources_are_found_below_tiers_and_looked_at() {
     let world = World::new().await;
     let stager = world.stager().await;
-    let root = format!("file://{}/cold", world.dir.path().display());
-    std::fs::write(world.dir.path().join("cold/set/f"), "12345").unwrap();
+    let root = format!("file://{}", world.cold.display());
+    std::fs::write(world.cold.join("set/f"), "12345").unwrap();
     let at = stager.locate(&format!("{root}/set/")).await.unwrap().unwrap();
     assert_eq!((at.tier, at.prefix.as_str()), (TierId(1), "set/"));
     assert_eq!(stager.locate(&format!("{root}der/set/")).await.unwrap(), None, "a longer name is another folder");
@@ -201,8 +165,19 @@ async fn a_change_that_a_killed_stager_had_on_its_way_does_not_come_after_its_su
     let successor = world.stager().await;
     successor.drop_hold(SET, 7).await.unwrap();
     let late = killed.set_hold(SET, 7).await.unwrap_err();
-    assert!(matches!(late, FsError::Unreachable { .. }), "{late}");
+    assert!(is_ended(&late), "{late}");
     assert_eq!(world.holds().await, [] as [&str; 0]);
+}
+
+/// Hosts were told by heartbeats, each of the sessions that it had heard of.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_killed_stager_is_refused_by_shards_too_that_had_never_heard_of_it() {
+    let world = World::new().await;
+    let killed = world.stager().await;
+    let _successor = world.stager().await;
+    let late = killed.ensure_dataset(SET, 2001, 2002).await.unwrap_err();
+    assert!(is_ended(&late), "{late}");
+    assert!(world.fs.resolve(&ROOT, "/.forebay").await.is_err(), "a killed stager's directory is there");
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
@@ -213,14 +188,22 @@ async fn a_session_that_the_cluster_has_ended_is_replaced() {
     let status = world.fs.status().await.unwrap();
     let (own, ..) = status.sessions.iter().find(|(_, client, _, _)| client == STAGER).unwrap();
     world.fs.cluster().ask(&ClusterRequest::CloseSession { session: *own }).await.unwrap();
-    let refused = async {
-        // Hosts hear of it with a heartbeat.
-        while stager.set_hold(SET, 7).await.is_ok() {
-            tokio::time::sleep(Duration::from_millis(50)).await;
+    let until = Instant::now() + TIMEOUT;
+    // Hosts hear of it with a heartbeat.
+    let refused = loop {
+        match stager.set_hold(SET, 7).await {
+            Ok(()) => assert!(Instant::now() < until, "a session that was ended is still heard"),
+            Err(error) => break error,
         }
+        tokio::time::sleep(Duration::from_millis(50)).await;
     };
-    tokio::time::timeout(TIMEOUT, refused).await.expect("the ended session is refused");
+    assert!(is_ended(&refused), "{refused}");
     stager.set_hold(SET, 8).await.unwrap();
-    let named = ForebayFs::connect(world.addresses.clone(), world.key.clone(), "none", "other").await;
+    let named = world.connect("none", "other").await;
     assert!(matches!(named, Err(ClientError::Cluster(_))), "a wrong name is refused");
+}
+
+/// Whether a call was refused because its session has ended.
+fn is_ended(error: &FsError) -> bool {
+    matches!(error, FsError::Unreachable { reason } if *reason == ClientError::SessionEnded.to_string())
 }

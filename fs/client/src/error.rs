@@ -1,7 +1,7 @@
 //! What a client operation can fail with.
 
 use forebay_net::NetError;
-use forebay_types::{Errno, StripeId};
+use forebay_types::{Errno, SessionId, ShardId, StripeId};
 use forebay_wire::cluster::ClusterError;
 use forebay_wire::tier::TierError;
 
@@ -57,6 +57,16 @@ pub enum ClientError {
     /// The session has ended: the mount was silent for too long.
     #[error("this client's session has ended (it was silent for too long): unmount and mount again")]
     SessionEnded,
+    /// A shard could not be told that a session has ended: what the session has on its way may still be carried out.
+    #[error("{shard} cannot be told that {session} has ended, and may still take changes from it: {reason}")]
+    NotFenced {
+        /// The session.
+        session: SessionId,
+        /// The shard.
+        shard: ShardId,
+        /// Why it could not be told.
+        reason: Box<ClientError>,
+    },
     /// An answer that does not fit the question; a defect of the peer.
     #[error("{what} was answered by something else")]
     UnexpectedReply {

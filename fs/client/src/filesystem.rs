@@ -3,8 +3,9 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use forebay_types::{FsId, InodeId, SessionId};
+use forebay_types::{Cred, FsId, InodeId, SessionId};
 use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, ClusterStatus};
+use forebay_wire::meta::MutateOp;
 
 use crate::file::Files;
 use crate::pool::StripePool;
@@ -113,6 +114,18 @@ impl Filesystem {
             ClusterReply::Status(status) => Ok(*status),
             _ => Err(ClientError::UnexpectedReply { what: "Status" }),
         }
+    }
+
+    /// Ends the session of another client. After that no change which that client still has on its way is made: every
+    /// shard has been told, those too that have never heard of the session.
+    pub async fn fence(&self, session: SessionId) -> Result<(), ClientError> {
+        self.shards.cluster.ask(&ClusterRequest::CloseSession { session }).await?;
+        let map = self.shards.cluster.map().await?;
+        let tell = |shard| async move {
+            let told = self.shards.mutate(shard, &Cred::ROOT, MutateOp::EndSession { session }).await;
+            told.map_err(|reason| ClientError::NotFenced { session, shard, reason: Box::new(reason) })
+        };
+        futures::future::try_join_all(map.shards.iter().map(|shard| tell(shard.id))).await.map(drop)
     }
 
     /// Flushes everything and ends the session. What could not be flushed within the operation timeout is reported

@@ -1,104 +1,13 @@
 //! A whole cluster in one process, over loopback TCP: what clients rely on, end to end.
 
-use std::path::Path;
 use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
-use forebay_net::{ClusterKey, Role, call_cluster};
-use forebay_server::{DriveSpec, Host, HostConfig};
-use forebay_types::{Cred, Errno, Geometry, Uuid};
-use forebay_wire::cluster::{ClusterReply, ClusterRequest, Formation, FormingHost};
+use forebay_net::{ClusterKey, Role};
+use forebay_testbed::{Plan, TIMEOUT, Testbed};
+use forebay_types::{Cred, Errno};
 use forebay_wire::meta::{NewNode, RenameHow, SetAttr};
-
-const TIMEOUT: Duration = Duration::from_secs(20);
-
-struct World {
-    dir: tempfile::TempDir,
-    key: ClusterKey,
-    hosts: Vec<Option<Host>>,
-    addresses: Vec<String>,
-}
-
-fn config(dir: &Path, key: &ClusterKey, n: usize, listen: &str) -> HostConfig {
-    let drive = DriveSpec { path: dir.join(format!("h{n}/drive")), size_bytes: 256 << 20 };
-    HostConfig {
-        dir: dir.join(format!("h{n}")),
-        name: format!("h{n}"),
-        listen: listen.parse().unwrap(),
-        key: key.clone(),
-        drives: vec![drive],
-    }
-}
-
-impl World {
-    async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = ClusterKey::generate().unwrap();
-        let mut hosts = Vec::new();
-        let mut forming = Vec::new();
-        for n in 0..6 {
-            let host = Host::start(config(dir.path(), &key, n, "127.0.0.1:0")).await.unwrap();
-            let address = host.address().to_string();
-            let reply = ask(&key, &address, ClusterRequest::Identify).await;
-            let ClusterReply::Identity(identity) = reply else { panic!("{reply:?}") };
-            forming.push(FormingHost { name: identity.name, address, drives: identity.drives });
-            hosts.push(Some(host));
-        }
-        let addresses: Vec<String> = forming.iter().map(|host| host.address.clone()).collect();
-        let map = forebay_cluster::form(&Formation {
-            name: "test".into(),
-            cluster: Uuid([7; 16]),
-            geometry: Geometry { data: 4, parity: 2 },
-            shards: 8,
-            hosts: forming,
-        })
-        .unwrap();
-        for host in &map.hosts {
-            let request = ClusterRequest::Form { map: Box::new(map.clone()), you: host.id };
-            let reply = ask(&key, &host.address, request).await;
-            assert!(matches!(reply, ClusterReply::Done { .. }), "{reply:?}");
-        }
-        let world = Self { dir, key, hosts, addresses };
-        let reply = world.cluster("maker").ask(&ClusterRequest::CreateFs { name: "scratch".into() }).await.unwrap();
-        assert!(matches!(reply, ClusterReply::Filesystem { .. }), "{reply:?}");
-        world
-    }
-
-    fn cluster(&self, name: &str) -> Cluster {
-        let options = ClientOptions { timeout: TIMEOUT, ..ClientOptions::default() };
-        Cluster::new(self.addresses.clone(), self.key.clone(), Role::Client, name, options)
-    }
-
-    async fn mount(&self, name: &str) -> Filesystem {
-        Filesystem::mount(&self.cluster(name), "scratch", name).await.unwrap()
-    }
-
-    /// Stops a host as a crash would.
-    fn kill(&mut self, n: usize) {
-        self.hosts[n] = None;
-    }
-
-    async fn restart(&mut self, n: usize) {
-        let config = config(self.dir.path(), &self.key, n, &self.addresses[n]);
-        for _ in 0..200 {
-            match Host::start(config.clone()).await {
-                Ok(host) => {
-                    self.hosts[n] = Some(host);
-                    return;
-                }
-                // Threads of the killed host may still be letting go of its files.
-                Err(_) => tokio::time::sleep(Duration::from_millis(20)).await,
-            }
-        }
-        panic!("host {n} does not start again");
-    }
-}
-
-async fn ask(key: &ClusterKey, address: &str, request: ClusterRequest) -> ClusterReply {
-    let cluster = Cluster::new(vec![address.into()], key.clone(), Role::Client, "former", ClientOptions::default());
-    call_cluster(&cluster.peer(address), &request, TIMEOUT).await.unwrap()
-}
 
 fn pattern(len: usize, seed: u8) -> Bytes {
     (0..len).map(|i| (i as u32).wrapping_mul(2_654_435_761).to_be_bytes()[0] ^ seed).collect::<Vec<u8>>().into()
@@ -127,7 +36,7 @@ async fn read_file(fs: &Filesystem, name: &str) -> Bytes {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn bytes_come_back_on_another_client_whatever_their_size() {
-    let world = World::new().await;
+    let world = Testbed::start(Plan::SIX).await;
     let (one, other) = (world.mount("one").await, world.mount("other").await);
     for len in [0, 1, 4095, 16 * 1024, 16 * 1024 + 1, 100_000, 1 << 20, (1 << 20) + 1, 9_000_000] {
         let name = format!("f{len}");
@@ -144,7 +53,7 @@ async fn bytes_come_back_on_another_client_whatever_their_size() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn names_across_shards() {
-    let world = World::new().await;
+    let world = Testbed::start(Plan::SIX).await;
     let fs = world.mount("one").await;
     let mut dirs = Vec::new();
     for n in 0..20 {
@@ -177,7 +86,7 @@ async fn names_across_shards() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_data_hosts_may_die_while_writing_and_reading() {
-    let mut world = World::new().await;
+    let mut world = Testbed::start(Plan::SIX).await;
     let fs = world.mount("one").await;
     let before = pattern(5_000_000, 1);
     write_file(&fs, "before", &before).await;
@@ -201,7 +110,7 @@ async fn two_data_hosts_may_die_while_writing_and_reading() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn every_host_may_restart_and_nothing_acknowledged_is_lost() {
-    let mut world = World::new().await;
+    let mut world = Testbed::start(Plan::SIX).await;
     let fs = world.mount("one").await;
     let mut files = Vec::new();
     for round in 0..3u8 {
@@ -226,7 +135,7 @@ async fn every_host_may_restart_and_nothing_acknowledged_is_lost() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn truncate_punch_and_overwrite() {
-    let world = World::new().await;
+    let world = Testbed::start(Plan::SIX).await;
     let fs = world.mount("one").await;
     let mut model = pattern(200_000, 9).to_vec();
     let ino = write_file(&fs, "f", &model.clone().into()).await;
@@ -248,7 +157,7 @@ async fn truncate_punch_and_overwrite() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn an_unlinked_file_lives_until_it_is_closed_and_then_its_stripes_go() {
-    let world = World::new().await;
+    let world = Testbed::start(Plan::SIX).await;
     let fs = world.mount("one").await;
     let data = pattern(2_000_000, 5);
     let ino = write_file(&fs, "f", &data).await;
@@ -256,7 +165,7 @@ async fn an_unlinked_file_lives_until_it_is_closed_and_then_its_stripes_go() {
     fs.unlink(&Cred::ROOT, fs.root(), b"f").await.unwrap();
     assert!(fs.read_all(ino, 4 << 20).await.unwrap() == data);
     fs.release(ino).await.unwrap();
-    let until = tokio::time::Instant::now() + Duration::from_secs(20);
+    let until = tokio::time::Instant::now() + TIMEOUT;
     loop {
         match fs.getattr(ino).await {
             Err(ClientError::Posix(Errno::NoEntry | Errno::Stale)) => break,
@@ -269,12 +178,12 @@ async fn an_unlinked_file_lives_until_it_is_closed_and_then_its_stripes_go() {
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_wrong_name_or_key_is_refused_in_plain_words() {
-    let world = World::new().await;
+    let world = Testbed::start(Plan::SIX).await;
     let refused = Filesystem::mount(&world.cluster("x"), "scratsh", "x").await.err().expect("no such filesystem");
     assert!(refused.to_string().contains("'scratsh'") && refused.to_string().contains("scratch"), "{refused}");
     let stranger = ClusterKey::generate().unwrap();
     let options = ClientOptions { timeout: Duration::from_secs(2), ..ClientOptions::default() };
-    let cluster = Cluster::new(world.addresses.clone(), stranger, Role::Client, "x", options);
+    let cluster = Cluster::new(world.addresses().to_vec(), stranger, Role::Client, "x", options);
     let refused = Filesystem::mount(&cluster, "scratch", "x").await.err().expect("wrong key");
     assert!(refused.to_string().contains("key"), "{refused}");
 }

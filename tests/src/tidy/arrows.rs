@@ -44,7 +44,7 @@ const JOB_SIDE: [(&str, &[&str]); 7] = [
 /// What the command line may use of the job side: site files, directives, and the stager's own client.
 const CLI_EXTRA: [&str; 3] = ["directive", "site-config", "stager"];
 /// Crates whose arrows are free.
-const FREE: [&str; 2] = ["tests", "s3-server"];
+const FREE: [&str; 3] = ["tests", "s3-server", "testbed"];
 
 /// Checks every manifest.
 pub fn check(tree: &Tree) -> Vec<Finding> {

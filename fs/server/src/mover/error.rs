@@ -15,6 +15,7 @@ pub(super) fn filesystem(path: &str, error: ClientError) -> TierError {
         ClientError::Cluster(error) => return TierError::Invalid { reason: error.to_string() },
         ClientError::TooFewChunks { .. }
         | ClientError::MetadataStore { .. }
+        | ClientError::NotFenced { .. }
         | ClientError::UnexpectedReply { .. }
         | ClientError::NoRandom { .. } => Errno::Io,
     };
