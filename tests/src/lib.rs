@@ -37,5 +37,5 @@ pub use lab::Lab;
 pub use mounted::Mounted;
 pub use node::{Node, NodeCommand, User};
 pub use process::Daemon;
-pub use site::{Site, SiteSettings};
+pub use site::Site;
 pub use slurm::{Job, Slurm, SlurmSettings};

@@ -25,17 +25,6 @@ const LIBEXEC: &str = "/etc/slurm/forebay";
 const UP: Duration = Duration::from_secs(60);
 const ASK: Duration = Duration::from_secs(30);
 
-/// How the site differs from the defaults.
-#[derive(Clone, Debug, Default)]
-pub struct SiteSettings {
-    /// More sections of `site.toml`, as text; `[cluster]`, `[storage]`, `[store]`, `[slurm]`, `[paths]` and `[stage_in]` are taken.
-    pub sections: String,
-    /// More keys of `[stage_in]`.
-    pub stage_in: String,
-    /// Time between two looks at the queue, as `6s`; a second where absent.
-    pub poll: Option<&'static str>,
-}
-
 /// A running site.
 pub struct Site {
     /// Its Slurm.
@@ -47,9 +36,9 @@ pub struct Site {
 
 impl Site {
     /// Mounts the cluster's filesystem on the lab's compute nodes and starts Slurm and the stager.
-    pub fn start(lab: &Lab, cluster: &Cluster, settings: &SiteSettings) -> Result<Self, LabError> {
+    pub fn start(lab: &Lab, cluster: &Cluster) -> Result<Self, LabError> {
         let controller = lab.node(CONTROLLER);
-        let text = site_toml(cluster, settings);
+        let text = site_toml(cluster);
         let is_compute = |name: &String| name.starts_with('n');
         let nodes: Vec<Node> = lab.names().iter().filter(|name| is_compute(name)).map(|name| lab.node(name)).collect();
         for node in nodes.iter().chain([&controller]) {
@@ -145,7 +134,7 @@ fn configure(node: &Node, text: &str) -> Result<(), LabError> {
     Ok(())
 }
 
-fn site_toml(cluster: &Cluster, settings: &SiteSettings) -> String {
+fn site_toml(cluster: &Cluster) -> String {
     let hosts = cluster.addresses().iter().map(|host| format!("{host:?}")).collect::<Vec<_>>().join(", ");
     format!(
         "\
@@ -159,25 +148,21 @@ key_file = \"{KEY}\"
 [store]
 journal = \"{}/stagerd\"
 [slurm]
-poll = \"{}\"
+poll = \"1s\"
 comment_min_interval = \"1s\"
 [node]
 mount = \"{MOUNT}\"
 [stage_in]
 backoff = [\"1s\", \"2s\"]
-{}
 [paths]
 libexec = \"{LIBEXEC}\"
 spank = \"{}/libspank_forebay.so\"
 bin = \"{}\"
-{}",
+",
         cluster.filesystem(),
         paths::DISK,
-        settings.poll.unwrap_or("1s"),
-        settings.stage_in,
         paths::BIN,
         paths::BIN,
-        settings.sections,
     )
 }
 

@@ -6,7 +6,7 @@ use forebay_tests::demo::cold::{self, ColdTier};
 use forebay_tests::demo::dataset::Recipe;
 use forebay_tests::demo::verify;
 use forebay_tests::slurm::Job;
-use forebay_tests::{Cluster, ClusterSettings, Lab, Site, SiteSettings, User, wait};
+use forebay_tests::{Cluster, ClusterSettings, Lab, Site, User, wait};
 use nix::sys::signal::Signal;
 
 const SOON: Duration = Duration::from_secs(120);
@@ -20,7 +20,7 @@ struct Stage {
     lab: Lab,
 }
 
-fn start(s3: bool, recipe: Recipe, settings: &SiteSettings) -> Stage {
+fn start(s3: bool, recipe: Recipe) -> Stage {
     let builder = Lab::builder().slurm_nodes(2).storage_hosts(6);
     let lab = if s3 { builder.node(cold::NODE) } else { builder }.start().unwrap();
     let cluster = Cluster::start(&lab, &ClusterSettings::default()).unwrap();
@@ -28,7 +28,7 @@ fn start(s3: bool, recipe: Recipe, settings: &SiteSettings) -> Stage {
     cold.attach(&cluster).unwrap();
     recipe.lay(&cold.folder(&lab, "set").unwrap(), &lab.shared().join("sums")).unwrap();
     cold.publish("set").unwrap();
-    let site = Site::start(&lab, &cluster, settings).unwrap();
+    let site = Site::start(&lab, &cluster).unwrap();
     Stage { site, cold, cluster, lab }
 }
 
@@ -88,7 +88,7 @@ const RECORD: &str = "cd $FOREBAY_WORK/results && sha256sum * >/run/lab/shared/r
 
 #[test]
 fn a_job_finds_its_data_on_all_nodes_and_its_results_arrive() {
-    let at = start(false, SMALL, &SiteSettings::default());
+    let at = start(false, SMALL);
     let id = at.submit(&format!("{IN}{SCRATCH}{OUT}"), &format!("{WORK}{RECORD}env | grep ^FOREBAY_ | sort\n"));
     at.ends(id, "COMPLETED");
     at.assert_delivered(id, 2);
@@ -121,7 +121,7 @@ fn a_job_finds_its_data_on_all_nodes_and_its_results_arrive() {
 
 #[test]
 fn mistakes_of_users_are_told_in_the_queue_or_at_submit_and_touch_no_node() {
-    let at = start(false, SMALL, &SiteSettings::default());
+    let at = start(false, SMALL);
     // Syntax: refused at submit, with line and column.
     let bad = at.script("#FOREBAY in COLD/set/ as=set redy=10%\n", "true\n");
     let refused = at.site.slurm.command(&User::alice(), "sbatch").input(bad.clone()).output().unwrap();
@@ -181,7 +181,7 @@ fn mistakes_of_users_are_told_in_the_queue_or_at_submit_and_touch_no_node() {
 
 #[test]
 fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
-    let mut at = start(true, Recipe { large_mib: 256, ..SMALL }, &SiteSettings::default());
+    let mut at = start(true, Recipe { large_mib: 256, ..SMALL });
     let id = at.submit(&format!("{IN}{SCRATCH}"), WORK);
     let queue = |format: &str| {
         let asked = ["-h", "-j", &id.to_string(), "-O", format].map(str::to_owned);
@@ -212,7 +212,7 @@ fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
 
 #[test]
 fn a_requeued_job_finds_its_scratch_and_delivers_once() {
-    let at = start(false, SMALL, &SiteSettings::default());
+    let at = start(false, SMALL);
     let body = format!(
         "if [ \"${{FOREBAY_RESUMED:-0}}\" = 0 ]; then echo first >$FOREBAY_WORK/state; sync; touch /run/lab/shared/began; sleep 600; fi
         grep -q first $FOREBAY_WORK/state || exit 1\n{WORK}{RECORD}"
@@ -236,8 +236,7 @@ fn a_requeued_job_finds_its_scratch_and_delivers_once() {
 
 #[test]
 fn a_job_cancelled_while_its_data_comes_is_forgotten_and_one_released_early_fails_with_text() {
-    let settings = SiteSettings::default();
-    let mut at = start(true, Recipe { large_mib: 64, ..SMALL }, &settings);
+    let mut at = start(true, Recipe { large_mib: 64, ..SMALL });
     // The store hangs, so that staging does not end by itself.
     let store = at.cold.server().unwrap();
     store.signal(Signal::SIGSTOP).unwrap();
@@ -268,7 +267,7 @@ fn a_job_cancelled_while_its_data_comes_is_forgotten_and_one_released_early_fail
 
 #[test]
 fn the_stager_may_die_in_every_phase() {
-    let mut at = start(false, Recipe { small_files: 300, large_mib: 64, ..SMALL }, &SiteSettings::default());
+    let mut at = start(false, Recipe { small_files: 300, large_mib: 64, ..SMALL });
     let id = at.submit(&format!("{IN}{SCRATCH}{OUT}"), &format!("{WORK}{RECORD}"));
     let (mut killed, start) = (Vec::new(), Instant::now());
     loop {
@@ -294,7 +293,7 @@ fn the_stager_may_die_in_every_phase() {
 
 #[test]
 fn a_node_without_its_client_fails_jobs_with_text_and_stays_in_service() {
-    let at = start(false, SMALL, &SiteSettings::default());
+    let at = start(false, SMALL);
     let n1 = at.lab.node("n1");
     n1.shell(&User::root(), "pkill -9 -x forebay-client; umount -l /mnt/forebay").unwrap();
     let id =

@@ -22,7 +22,7 @@ use crate::cluster::{Cluster, ClusterSettings};
 use crate::error::LabError;
 use crate::lab::Lab;
 use crate::node::User;
-use crate::site::{Site, SiteSettings};
+use crate::site::Site;
 use crate::wait;
 use cold::ColdTier;
 use dataset::Recipe;
@@ -106,7 +106,7 @@ fn play(lab: &Lab, options: &Options, screen: &Screen, record: &mut Record) -> R
     let first = lay(lab, &cold, screen, "dataset", &FIRST)?;
     lay(lab, &cold, screen, "second", &SECOND)?;
     screen.step("A real Slurm: a controller and two compute nodes, configured by forebay-site from one site.toml");
-    let site = Site::start(lab, &cluster, &SiteSettings::default())?;
+    let site = Site::start(lab, &cluster)?;
     screen.note(&site.slurm.command(&User::alice(), "sinfo").run()?);
     let put = format!("cat >{0} && chmod +x {0}", scripts::PROGRAM);
     lab.node("n1").command("/bin/bash").args(["-euc", &put]).user(&User::alice()).input(scripts::TASK).run()?;
