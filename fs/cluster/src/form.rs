@@ -100,3 +100,7 @@ pub(crate) fn check_name(what: &str, name: &str) -> Result<(), ClusterError> {
         ),
     })
 }
+
+#[cfg(test)]
+#[path = "form_tests.rs"]
+mod tests;

@@ -34,6 +34,8 @@ pub(crate) use replica::Served;
 
 /// Time between the ticks of all groups.
 pub(crate) const TICK: Duration = Duration::from_millis(50);
+/// The least time that passes between two ticks that count.
+pub(crate) const TICK_LEAST: Duration = Duration::from_millis(45);
 /// Most inputs that wait for the driver; senders wait beyond that.
 const QUEUE: usize = 4096;
 /// A new leader leaves orphans alone for this long, so that clients can say what they have open: more than the time

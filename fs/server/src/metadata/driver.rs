@@ -16,7 +16,7 @@ use tokio::sync::mpsc;
 use super::outbox::Outbox;
 use super::replica::{Replica, Todo, Waiter, answer};
 use super::transport::Transport;
-use super::{TICK, Table, TookOver, read_lock, transfer};
+use super::{TICK_LEAST, Table, TookOver, read_lock, transfer};
 use crate::clock::Clock;
 use crate::peers::SharedMap;
 use crate::placement::MapPlacement;
@@ -24,7 +24,7 @@ use crate::placement::MapPlacement;
 /// Most works of one turn.
 const BATCH: usize = 512;
 /// Ticks between confirmations that this host leads.
-const CONFIRM_TICKS: u32 = 2;
+pub(super) const CONFIRM_TICKS: u32 = 2;
 /// Ticks between looks at who should be a member and who should lead.
 const BALANCE_TICKS: u32 = 20;
 /// Ticks a replica leads before it hands over to the host that should.
@@ -196,7 +196,7 @@ impl Driver {
     fn tick(&mut self) {
         let now = self.clock.nanos();
         // Ticks that come late are not made up for: time that seems to pass too fast would break promises.
-        if now.saturating_sub(self.last_tick_ns) < TICK.as_nanos() as u64 * 9 / 10 {
+        if now.saturating_sub(self.last_tick_ns) < TICK_LEAST.as_nanos() as u64 {
             return;
         }
         self.last_tick_ns = now;

@@ -11,11 +11,11 @@ use forebay_types::HostId;
 use tokio::sync::watch;
 use tokio::time::timeout;
 
-use super::TICK;
+use super::TICK_LEAST;
 
-/// How long after a confirmed moment nobody else can have been elected: a tick less than followers wait, and a tenth
-/// less again for clocks that run apart.
-const LEASE_NS: u64 = (ELECTION_TICKS as u64 - 1) * (TICK.as_nanos() as u64) / 10 * 9;
+/// How long after a confirmed moment nobody else can have been elected: as many ticks as followers wait but one, the
+/// shortest that a driver lets pass, and a fiftieth less again for clocks that run apart.
+const LEASE_NS: u64 = (ELECTION_TICKS as u64 - 1) * (TICK_LEAST.as_nanos() as u64) / 50 * 49;
 /// Longest wait for a confirmation.
 const CONFIRM_WAIT: Duration = Duration::from_millis(500);
 
@@ -26,8 +26,17 @@ pub(crate) struct LeadState {
     pub leader: Option<HostId>,
     /// The term in which this replica leads and has applied all that was committed before.
     pub ready: Option<u64>,
-    /// The last moment confirmed in it, in nanoseconds of the host's monotonic clock.
-    pub confirmed_ns: u64,
+    /// The last moment confirmed in it, in nanoseconds of the host's monotonic clock; none where what was confirmed has
+    /// no force, as leadership was handed over.
+    pub confirmed_ns: Option<u64>,
+}
+
+impl LeadState {
+    /// Whether what was read under the permit may be answered, where it was read before `now_ns`.
+    fn allows(&self, permit: Permit, now_ns: u64) -> bool {
+        let certain = |confirmed: u64| now_ns < confirmed.saturating_add(LEASE_NS) || confirmed >= permit.since_ns;
+        self.ready == Some(permit.term) && self.confirmed_ns.is_some_and(certain)
+    }
 }
 
 /// See the module.
@@ -63,16 +72,16 @@ impl Lead {
 
     /// Whether what was read under the permit may be answered. `now_ns`: the time, read after the state was.
     pub async fn confirm(&self, permit: Permit, now_ns: u64) -> Result<(), Option<HostId>> {
-        let good = |state: &LeadState| {
-            state.ready == Some(permit.term)
-                && (now_ns < state.confirmed_ns + LEASE_NS || state.confirmed_ns >= permit.since_ns)
-        };
         let mut watch = self.state.subscribe();
-        let decided = |state: &LeadState| good(state) || state.ready != Some(permit.term);
+        let decided = |state: &LeadState| state.allows(permit, now_ns) || state.ready != Some(permit.term);
         let state = match timeout(CONFIRM_WAIT, watch.wait_for(decided)).await {
             Ok(Ok(state)) => *state,
             _ => self.get(),
         };
-        if good(&state) { Ok(()) } else { Err(state.leader) }
+        if state.allows(permit, now_ns) { Ok(()) } else { Err(state.leader) }
     }
 }
+
+#[cfg(test)]
+#[path = "lead_tests.rs"]
+mod tests;

@@ -87,7 +87,7 @@ pub(super) struct Replica {
     proposed: VecDeque<Proposed>,
     /// Who waits for mutations that need another shard's answer first.
     waiting: BTreeMap<OpId, Vec<oneshot::Sender<MetaReply>>>,
-    confirmed_ns: u64,
+    confirmed_ns: Option<u64>,
 }
 
 impl Replica {
@@ -124,7 +124,7 @@ impl Replica {
             leading: None,
             proposed: VecDeque::new(),
             waiting: BTreeMap::new(),
-            confirmed_ns: 0,
+            confirmed_ns: None,
         })
     }
 
@@ -163,8 +163,8 @@ impl Replica {
     /// Hands the lead to another host. From now on a read needs a confirmation of its own, and will get none.
     pub fn hand_over(&mut self, to: HostId) {
         self.led_ticks = 0;
-        self.confirmed_ns = 0;
-        self.served.lead.set(LeadState { confirmed_ns: 0, ..self.served.lead.get() });
+        self.confirmed_ns = None;
+        self.served.lead.set(LeadState { confirmed_ns: None, ..self.served.lead.get() });
         self.group.hand_over(to);
     }
 
@@ -203,7 +203,7 @@ impl Replica {
         for committed in std::mem::take(&mut out.committed) {
             self.apply(committed, &mut todo)?;
         }
-        self.confirmed_ns = out.confirmed.iter().copied().chain([self.confirmed_ns]).max().unwrap_or(0);
+        self.confirmed_ns = self.confirmed_ns.max(out.confirmed.iter().copied().max());
         self.publish(&mut todo);
         Ok(todo)
     }
@@ -288,7 +288,7 @@ impl Replica {
             }
         }
         self.leading = leads.map(|term| (term, false));
-        self.confirmed_ns = 0;
+        self.confirmed_ns = None;
         self.led_ticks = 0;
         if leads.is_some() {
             // Its first entry stands right after the group's beginning: nobody has led before.
