@@ -178,8 +178,8 @@ impl Lab {
         self.inner.save_logs();
     }
 
-    /// The test provokes complaints (ERROR and WARN lines of our daemons) that hold one of these texts. Any other fails
-    /// it when the lab is dropped.
+    /// The test provokes complaints (ERROR and WARN lines of our daemons) that hold one of these texts, in
+    /// which `*` stands for anything. Any other fails it when the lab is dropped.
     pub fn expect_logged(&self, texts: &[&str]) {
         self.inner.expected.add(texts);
     }

@@ -57,7 +57,7 @@ impl Default for Expected {
 }
 
 impl Expected {
-    /// Lines that hold one of these texts are fine.
+    /// Lines that hold one of these texts are fine; `*` in a text stands for anything.
     pub fn add(&self, texts: &[&str]) {
         if let Some(expected) = self.0.lock().unwrap_or_else(PoisonError::into_inner).as_mut() {
             expected.extend(texts.iter().map(|&text| text.to_owned()));
@@ -82,7 +82,16 @@ impl Expected {
 
 fn in_text(text: &str, expected: &[&str]) -> Vec<(usize, String)> {
     let lines = text.lines().zip(1..).map(|(line, number)| (number, plain(line)));
-    lines.filter(|(_, line)| asks_attention(line) && !expected.iter().any(|text| line.contains(text))).collect()
+    lines.filter(|(_, line)| asks_attention(line) && !expected.iter().any(|text| holds(line, text))).collect()
+}
+
+/// Whether a line holds a text, in which `*` stands for anything.
+fn holds(line: &str, text: &str) -> bool {
+    let mut rest = Some(line);
+    for part in text.split('*') {
+        rest = rest.and_then(|rest| rest.find(part).map(|at| &rest[at + part.len()..]));
+    }
+    rest.is_some()
 }
 
 fn asks_attention(line: &str) -> bool {

@@ -14,6 +14,17 @@ fn errors_warnings_and_panics_are_found_and_the_rest_is_not() {
 }
 
 #[test]
+fn a_star_in_what_is_expected_stands_for_anything_between_and_nothing_else() {
+    let line = "t  WARN c: request failed op=\"Read\" ino=ino-7 error=no success within 4000 ms";
+    for text in ["op=\"Read\" * error=no success", "request failed", "WARN*4000 ms", "*"] {
+        assert!(holds(line, text), "{text}");
+    }
+    for text in ["op=\"Read\" * error=no host", "error=*op=", "op=\"Write\" * error=no success", "4000 ms*4000 ms"] {
+        assert!(!holds(line, text), "{text}");
+    }
+}
+
+#[test]
 fn complaints_of_our_daemons_are_found_unless_expected() {
     let dir = tempfile::tempdir().unwrap();
     std::fs::write(dir.path().join("s1-forebayd.log"), "t  INFO x: fine\nt ERROR x: drive lost\n").unwrap();

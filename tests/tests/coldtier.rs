@@ -107,7 +107,7 @@ fn recall_and_evict_move_bytes_by_range_and_lose_none() {
 #[test]
 fn a_source_that_changed_or_vanished_is_an_error_that_names_it_and_no_wrong_byte_is_served() {
     let at = with_dataset();
-    at.lab.expect_logged(&["request failed op=\"Read\""]);
+    at.lab.expect_logged(&["request failed op=\"Read\" * error=*sample-00007.bin has changed since it was imported"]);
     let cold = at.lab.cold().join("set");
     let path = "part-00/sample-00007.bin";
     let old = std::fs::read(cold.join(path)).unwrap();

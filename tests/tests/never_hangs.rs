@@ -35,8 +35,9 @@ while True:
 ";
 const WAYS: [&str; 5] = ["stat", "read", "write", "make", "list"];
 
-/// What clients of a dead cluster say of it.
-const PROVOKED: [&str; 2] = ["request failed op=", "took longer than"];
+/// What clients of a dead cluster may say: that the deadline, [`TIMEO`], is over, of whichever request it was, and nothing
+/// else.
+const PROVOKED: [&str; 1] = ["request failed op=* error=no success within 4000 ms: "];
 
 fn users(node: &Node, name: &str) -> Vec<(String, NodeChild)> {
     let start = |way: &&str| {
