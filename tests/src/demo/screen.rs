@@ -1,13 +1,16 @@
 //! What a person sees: numbered steps, notes below them, and a bar where there is a terminal.
 
-use std::cell::Cell;
-use std::io::{IsTerminal, Write};
+use std::cell::{Cell, RefCell};
+use std::io::{self, IsTerminal, Write};
 use std::time::Instant;
 
 const BAR_CHARS: usize = 30;
+/// To the beginning of the line, and erase it (ECMA-48, EL).
+const CLEAR: &str = "\r\x1b[K";
 
 /// Where the demo prints.
 pub struct Screen {
+    out: RefCell<Box<dyn Write>>,
     terminal: bool,
     start: Instant,
     bar_shown: Cell<bool>,
@@ -17,8 +20,13 @@ pub struct Screen {
 impl Screen {
     /// Standard output.
     pub fn new() -> Self {
-        let terminal = std::io::stdout().is_terminal();
-        Screen { terminal, start: Instant::now(), bar_shown: Cell::new(false), step: Cell::new(0) }
+        Self::on(io::stdout())
+    }
+
+    /// Something else, which may be a terminal.
+    pub fn on(out: impl Write + IsTerminal + 'static) -> Self {
+        let (terminal, out) = (out.is_terminal(), RefCell::new(Box::new(out) as Box<dyn Write>));
+        Screen { out, terminal, start: Instant::now(), bar_shown: Cell::new(false), step: Cell::new(0) }
     }
 
     /// Seconds since the beginning.
@@ -45,18 +53,20 @@ impl Screen {
     /// How far something is: a bar that moves on a terminal, nothing on a pipe.
     pub fn progress(&self, done: u64, of: u64, text: &str) {
         if self.terminal {
-            print!("\r\x1b[K           {} {text}", bar(done, of));
-            // A terminal that cannot be written to shows nothing, which is not the demo's fault.
-            let _ = std::io::stdout().flush();
+            self.write(&format!("{CLEAR}           {} {text}", bar(done, of)));
             self.bar_shown.set(true);
         }
     }
 
     fn print(&self, line: &str) {
-        if self.bar_shown.replace(false) {
-            print!("\r\x1b[K");
-        }
-        println!("{line}");
+        let clear = if self.bar_shown.replace(false) { CLEAR } else { "" };
+        self.write(&format!("{clear}{line}\n"));
+    }
+
+    fn write(&self, text: &str) {
+        let mut out = self.out.borrow_mut();
+        // Where nothing can be written nobody is looking, which is not the demo's fault.
+        let _ = out.write_all(text.as_bytes()).and_then(|()| out.flush());
     }
 }
 
