@@ -71,6 +71,36 @@ fn two_data_hosts_die_while_files_are_written_and_while_they_are_read() {
     assert!(said.contains("DOWN") && said.contains("s5, s6"), "{said}");
 }
 
+/// Writes files of all sizes, makes them durable and keeps them open, so that no close has made them durable as well.
+const SYNC_AND_HOLD: &str = r#"python3 - <<'END'
+import hashlib, os, time
+sums, held = [], []
+for n, size in enumerate((100, 20_000, 3_000_000)):
+    for sync in (os.fsync, os.fdatasync):
+        name, data = f"{n}-{sync.__name__}", os.urandom(size)
+        fd = os.open(name, os.O_CREAT | os.O_EXCL | os.O_WRONLY)
+        held.append(fd)
+        view = memoryview(data)
+        while view:
+            view = view[os.write(fd, view):]
+        sync(fd)
+        sums.append(f"{hashlib.sha256(data).hexdigest()}  {name}\n")
+with open("/run/lab/shared/sums", "w") as f:
+    f.writelines(sums)
+open("/run/lab/shared/synced", "w").close()
+while True:
+    time.sleep(1)
+END"#;
+
+#[test]
+fn what_was_synced_is_there_when_its_client_is_killed_with_the_files_open() {
+    let at = Mounted::start(2, &ClusterSettings::default()).unwrap();
+    let holder = in_background(&at, 0, "holder", SYNC_AND_HOLD);
+    holder.wait_ready(SOON, || at.lab.shared().join("synced").exists()).unwrap();
+    at.client(0).shell(&User::root(), "pkill -9 -x forebay-client").unwrap();
+    at.run(1, "ls | wc -l | grep -qx 6 && sha256sum -c --quiet /run/lab/shared/sums").unwrap();
+}
+
 /// Flips one bit of each drive block that holds a piece of `contents`; the result is how many.
 fn flip_bits(drive: &Path, contents: &[u8], at_most: usize) -> usize {
     const PIECE: usize = 64 << 10;

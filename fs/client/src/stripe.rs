@@ -259,3 +259,7 @@ fn join(parts: Vec<Bytes>, len: u32) -> Bytes {
     parts.iter().for_each(|part| out.extend_from_slice(part));
     out.freeze()
 }
+
+#[cfg(test)]
+#[path = "stripe_tests.rs"]
+mod tests;

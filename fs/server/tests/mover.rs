@@ -3,84 +3,33 @@
 
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_client::{ClientError, ClientOptions, Cluster, Filesystem};
-use forebay_net::{ClusterKey, Role, call_cluster};
-use forebay_server::{DriveSpec, Host, HostConfig};
-use forebay_types::{Attr, Cred, Errno, Geometry, InodeId, TierId, Uuid};
-use forebay_wire::cluster::{AttachTier, ClusterReply, ClusterRequest, Formation, FormingHost, TierCredentials};
+use forebay_client::{ClientError, Cluster, Filesystem};
+use forebay_testbed::{Disk, Plan, Spoil, Testbed};
+use forebay_types::{Attr, Cred, Errno, InodeId, TierId};
 use forebay_wire::meta::{NewNode, XattrWhen};
 use forebay_wire::tier::{Conflict, Progress, TaskSpec, TaskState, TierError, TierReply, TierRequest, TierUser};
 
-const TIMEOUT: Duration = Duration::from_secs(20);
 const ROOT: Cred = Cred::ROOT;
 
 struct World {
-    dir: tempfile::TempDir,
-    _hosts: Vec<Host>,
+    _bed: Testbed,
+    cold: PathBuf,
     fs: Filesystem,
     tier: TierId,
 }
 
-async fn ask(key: &ClusterKey, address: &str, request: ClusterRequest) -> ClusterReply {
-    let cluster = Cluster::new(vec![address.into()], key.clone(), Role::Client, "former", ClientOptions::default());
-    call_cluster(&cluster.peer(address), &request, TIMEOUT).await.unwrap()
-}
-
 impl World {
     async fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        let key = ClusterKey::generate().unwrap();
-        let (mut hosts, mut forming) = (Vec::new(), Vec::new());
-        for n in 0..3 {
-            let drive = DriveSpec { path: dir.path().join(format!("h{n}/drive")), size_bytes: 256 << 20 };
-            let config = HostConfig {
-                dir: dir.path().join(format!("h{n}")),
-                name: format!("h{n}"),
-                listen: "127.0.0.1:0".parse().unwrap(),
-                key: key.clone(),
-                drives: vec![drive],
-            };
-            let host = Host::start(config).await.unwrap();
-            let address = host.address().to_string();
-            let ClusterReply::Identity(identity) = ask(&key, &address, ClusterRequest::Identify).await else {
-                panic!("no identity")
-            };
-            forming.push(FormingHost { name: identity.name, address, drives: identity.drives });
-            hosts.push(host);
-        }
-        let addresses = forming.iter().map(|host| host.address.clone()).collect();
-        let geometry = Geometry { data: 2, parity: 1 };
-        let (name, cluster) = ("test".into(), Uuid([7; 16]));
-        let map = forebay_cluster::form(&Formation { name, cluster, geometry, shards: 4, hosts: forming }).unwrap();
-        for host in &map.hosts {
-            let request = ClusterRequest::Form { map: Box::new(map.clone()), you: host.id };
-            ask(&key, &host.address, request).await;
-        }
-        let options = ClientOptions { timeout: TIMEOUT, ..ClientOptions::default() };
-        let cluster = Cluster::new(addresses, key, Role::Client, "tester", options);
-        cluster.ask(&ClusterRequest::CreateFs { name: "scratch".into() }).await.unwrap();
-        let cold = dir.path().join("cold");
-        std::fs::create_dir(&cold).unwrap();
-        let attach = AttachTier {
-            fs: "scratch".into(),
-            name: "cold".into(),
-            url: format!("file://{}", cold.display()),
-            endpoint: String::new(),
-            region: String::new(),
-            credentials: TierCredentials::default(),
-        };
-        let ClusterReply::Tier { tier, .. } = cluster.ask(&ClusterRequest::AttachTier(attach)).await.unwrap() else {
-            panic!("no tier")
-        };
-        let fs = Filesystem::mount(&cluster, "scratch", "tester").await.unwrap();
-        Self { dir, _hosts: hosts, fs, tier }
+        let bed = Testbed::start(Plan::THREE).await;
+        let (tier, cold) = bed.attach_cold().await;
+        let fs = bed.mount("tester").await;
+        Self { _bed: bed, cold, fs, tier }
     }
 
     fn cold(&self, key: &str) -> PathBuf {
-        self.dir.path().join("cold").join(key)
+        self.cold.join(key)
     }
 
     fn put(&self, key: &str, data: &[u8]) {
@@ -300,6 +249,29 @@ async fn an_export_is_verified_and_ends_with_manifest_and_marker() {
 
     world.run(world.export(file, "one/b.bin", "one")).await.unwrap();
     assert!(std::fs::read(world.cold("one/b.bin")).unwrap() == b && world.cold("one/_done").exists());
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_store_that_keeps_something_else_is_found_out_and_nothing_says_that_all_is_there() {
+    let (disk, bed) = (Disk::mount(), Testbed::start(Plan::THREE).await);
+    let tier = bed.attach_cold_at(disk.path()).await;
+    let fs = bed.mount("tester").await;
+    let world = World { _bed: bed, cold: disk.path().to_owned(), fs, tier };
+    let dir = world.directory("out").await;
+    world.write(dir, "good", &pattern(5_000, 1)).await;
+    world.write(dir, "bad", &Bytes::from([&b"rots"[..], &pattern(5_000, 2)].concat())).await;
+    // The file's copy, then the manifest, whose text begins like this.
+    for (begins, spoilt) in [("rots", "bad"), ("{", "_manifest.json")] {
+        for how in [Spoil::Flip, Spoil::Cut] {
+            disk.spoil(begins.as_bytes(), how);
+            let prefix = format!("{spoilt}/{how:?}");
+            let error = world.run(world.export(dir, &prefix, "job 7")).await.unwrap_err();
+            let named = matches!(&error, TierError::Verify { url, .. } if url.ends_with(&format!("{prefix}/{spoilt}")));
+            assert!(named, "{how:?}: {error}");
+            assert!(world.cold(&format!("{prefix}/good")).exists(), "the other file is copied all the same");
+            assert!(!world.cold(&format!("{prefix}/_done")).exists(), "{how:?}: marked as complete");
+        }
+    }
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]

@@ -55,6 +55,25 @@ fn reading_past_the_end_is_an_error_and_not_zeros() {
     }
 }
 
+/// A flush that never comes to the kernel would change nothing that a test sees with the power on: what the kernel cannot
+/// flush has to say so.
+#[test]
+fn a_flush_is_the_kernels() {
+    for engine in [IoEngine::Threads, IoEngine::Uring] {
+        let file = File::options().read(true).write(true).open("/dev/null").unwrap();
+        let mut device = match start(Arc::new(file), engine) {
+            Ok(device) => device,
+            Err(error) => {
+                eprintln!("skipped: {engine:?} is not to be had here: {error}");
+                continue;
+            }
+        };
+        device.begin(1, Io::Flush);
+        let refused = finish(&mut *device, 1).remove(0).result.unwrap_err();
+        assert_eq!(refused.raw_os_error(), Some(libc::EINVAL), "{engine:?}");
+    }
+}
+
 #[test]
 fn the_waker_ends_a_wait() {
     for (engine, mut device, _file) in engines() {

@@ -437,3 +437,7 @@ impl Reading {
         Ok((payload, crcs))
     }
 }
+
+#[cfg(test)]
+#[path = "engine_tests.rs"]
+mod tests;

@@ -19,6 +19,8 @@ mod file;
 mod threads;
 mod uring;
 
+use std::fs::File;
+use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::sync::mpsc::{SyncSender, sync_channel};
@@ -36,6 +38,7 @@ pub use error::{DriveError, OpenError};
 pub use file::{NewDrive, adopt, create, inspect};
 pub use forebay_drive::{ChunkInfo, ChunkKey, ChunkPut, CoreStats, RecoveryReport, Superblock};
 
+use device::Device;
 use engine::{Engine, Reply, Request};
 
 /// Most requests of one drive under way; a caller beyond them waits for its turn.
@@ -98,6 +101,15 @@ impl Drive {
     /// # Errors
     /// The drive is in use, not a drive, another cluster's, truncated, or cannot be read.
     pub fn open(which: &OpenDrive) -> Result<(Self, RecoveryReport), OpenError> {
+        let engine = which.engine;
+        Self::open_by(which, move |file| device::start(file, engine))
+    }
+
+    /// [`Self::open`] with a device of one's own.
+    fn open_by(
+        which: &OpenDrive,
+        start: impl FnOnce(Arc<File>) -> io::Result<Box<dyn Device>> + Send + 'static,
+    ) -> Result<(Self, RecoveryReport), OpenError> {
         let path = which.path.clone();
         let (file, superblock) = file::open(&path, which.cluster)?;
         let failed = |action| {
@@ -106,10 +118,10 @@ impl Drive {
         };
         let recovered = engine::scan(&file, &superblock);
         let (requests, inbox) = sync_channel(REQUESTS_MAX);
-        let (engine, kind) = (which.engine, path.clone());
+        let kind = path.clone();
         // The device is made on the thread that uses it: an io_uring belongs to one thread.
         let (started, ready) = sync_channel(1);
-        let run = move || match device::start(Arc::new(file), engine) {
+        let run = move || match start(Arc::new(file)) {
             Err(error) => drop(started.send(Err(error))),
             Ok(device) => {
                 let waker = device.waker();
@@ -124,7 +136,7 @@ impl Drive {
         let (waker, report) = match ready.recv() {
             Ok(Ok(started)) => started,
             Ok(Err(error)) => return Err(failed("set up its I/O")(error)),
-            Err(_) => return Err(failed("start its thread")(std::io::Error::other("the thread ended at once"))),
+            Err(_) => return Err(failed("start its thread")(io::Error::other("the thread ended at once"))),
         };
         let shared = Shared {
             path,
