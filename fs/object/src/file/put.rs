@@ -10,6 +10,7 @@ use forebay_wire::tier::{TierError, TierUser};
 use futures::stream::{Stream, StreamExt};
 use nix::errno::Errno;
 use nix::fcntl::{AtFlags, OFlag, RenameFlags, openat, renameat, renameat2};
+use nix::libc::{ENOENT, ESTALE};
 use nix::sys::stat::{Mode, mkdirat};
 use nix::unistd::{Gid, Uid, UnlinkatFlags, fchown, linkat, unlinkat};
 
@@ -17,6 +18,9 @@ use super::access::{SEARCH, WRITE, may, may_replace};
 use super::path::step;
 use super::{FileTier, TEMP_PREFIX, object};
 use crate::{ObjectMeta, PutMode, name};
+
+/// How often a write begins anew because the directory it has made is gone again.
+const REPLACED_MOST: u32 = 16;
 
 /// A write under way; its file is removed where it does not come to its end.
 struct Part {
@@ -64,10 +68,23 @@ impl FileTier {
     }
 
     fn begin(&self, key: &str, user: Option<&TierUser>) -> io::Result<Part> {
-        let (dir, name) = name::split(key);
+        let (_, name) = name::split(key);
         if name.is_empty() || name.starts_with(TEMP_PREFIX) {
             return Err(io::Error::new(io::ErrorKind::InvalidFilename, "this name is not for objects"));
         }
+        let gone = |error: &io::Error| [Some(ENOENT), Some(ESTALE)].contains(&error.raw_os_error());
+        let mut tries = 0;
+        loop {
+            match self.begin_once(key, user) {
+                // Another write has put its directory in the place of ours, which was still empty: see `make_dir`.
+                Err(error) if gone(&error) && tries < REPLACED_MOST => tries += 1,
+                begun => return begun,
+            }
+        }
+    }
+
+    fn begin_once(&self, key: &str, user: Option<&TierUser>) -> io::Result<Part> {
+        let (dir, name) = name::split(key);
         let dir = self.make_dirs(dir, user)?;
         may_replace(&dir, name, user)?;
         let temp = temp_name()?;
