@@ -13,6 +13,7 @@ use serde_json::json;
 
 use crate::connect::Connection;
 use crate::error::UsageError;
+use crate::host;
 use crate::output::Output;
 
 /// Longest wait for a host to take its part; it allocates its drives meanwhile.
@@ -25,6 +26,9 @@ pub enum Command {
         /// The file to write; it must not exist.
         file: PathBuf,
     },
+    /// Add, drain or remove storage hosts.
+    #[command(subcommand)]
+    Host(host::Command),
     /// Make a cluster of hosts whose forebayd run. Asking again after a failure goes on where it stopped.
     Create {
         /// The cluster's name.
@@ -50,6 +54,7 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
             output.print(&json!({ "key_file": file }), text);
             Ok(())
         }
+        Command::Host(command) => host::run(connection, command, output).await,
         Command::Create { name, ec, shards, members } => {
             let cluster = cluster_of(connection, &members)?;
             let map = create(&cluster, name, ec, shards, members).await?;
@@ -85,7 +90,8 @@ fn cluster_of(connection: &Connection, members: &[String]) -> anyhow::Result<Clu
     Ok(Cluster::new(members.to_vec(), key, forebay_net::Role::Client, &name, forebay_client::ClientOptions::default()))
 }
 
-async fn ask(cluster: &Cluster, address: &str, request: &ClusterRequest) -> anyhow::Result<ClusterReply> {
+/// Asks one host, not the cluster group.
+pub(crate) async fn ask(cluster: &Cluster, address: &str, request: &ClusterRequest) -> anyhow::Result<ClusterReply> {
     match call_cluster(&cluster.peer(address), request, FORM_TIMEOUT).await? {
         ClusterReply::Error(error) => Err(error.into()),
         reply => Ok(reply),

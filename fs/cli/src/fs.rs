@@ -4,7 +4,7 @@ use anyhow::Context;
 use clap::Subcommand;
 use forebay_client::{Cluster, Filesystem};
 use forebay_types::{ByteRange, Cred, FileKind, InodeId, LifetimeClass, TierId};
-use forebay_wire::cluster::{ClusterReply, ClusterRequest};
+use forebay_wire::cluster::{AdminRequest, ClusterReply};
 use forebay_wire::map::{ClusterMap, TierEntry};
 use forebay_wire::meta::SetAttr;
 use forebay_wire::tier::{Progress, TaskSpec};
@@ -96,7 +96,7 @@ async fn find(fs: &Filesystem, path: &str) -> anyhow::Result<InodeId> {
 
 /// Makes a filesystem; public to `forebay dev`.
 pub async fn create(cluster: &Cluster, name: String, output: &Output) -> anyhow::Result<()> {
-    let ClusterReply::Filesystem { fs, .. } = cluster.ask(&ClusterRequest::CreateFs { name: name.clone() }).await?
+    let ClusterReply::Filesystem { fs, .. } = cluster.administer(AdminRequest::CreateFs { name: name.clone() }).await?
     else {
         anyhow::bail!("the cluster answered CreateFs with something else");
     };

@@ -9,6 +9,7 @@ mod dev;
 mod error;
 mod exit;
 mod fs;
+mod host;
 mod job;
 mod local;
 mod output;

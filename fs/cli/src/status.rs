@@ -2,7 +2,7 @@
 
 use forebay_types::{HostId, ShardId};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest, ClusterStatus, ReplicaStatus};
-use forebay_wire::map::{ClusterMap, DriveState, HostState};
+use forebay_wire::map::{ClusterMap, DriveState, HostEntry, HostState};
 use serde_json::{Value, json};
 
 use crate::connect::Connection;
@@ -23,6 +23,8 @@ fn as_json(status: &ClusterStatus) -> Value {
         "cluster": map.name, "id": map.cluster.to_string(), "epoch": map.epoch.0, "geometry": map.geometry.to_string(),
         "hosts": map.hosts.iter().map(|host| json!({
             "id": host.id.0, "name": host.name, "address": host.address, "up": host.state == HostState::Up,
+            "draining": host.draining, "drained": is_drained(status, host), "slow": host.slow,
+            "chunks": chunks_on(status, host.id),
             "replicas": replicas(status, host.id).count(),
             "leads": replicas(status, host.id).filter(|replica| replica.leads).count(),
         })).collect::<Vec<_>>(),
@@ -44,6 +46,9 @@ fn as_json(status: &ClusterStatus) -> Value {
                 "leader": leader.map(|(host, _)| host.0), "term": leader.map(|(_, replica)| replica.term),
                 "applied": leader.map(|(_, replica)| replica.applied),
                 "voters": leader.map(|(_, replica)| replica.voters.iter().map(|host| host.0).collect::<Vec<_>>()),
+                "applied_by": status.replicas.iter().flat_map(|(host, all)| all.iter().map(move |r| (host, r)))
+                    .filter(|(_, replica)| replica.shard == shard.id)
+                    .map(|(host, replica)| json!({ "host": host.0, "applied": replica.applied })).collect::<Vec<_>>(),
                 "learners": leader.map(|(_, replica)| replica.learners.iter().map(|host| host.0).collect::<Vec<_>>()),
             })
         }).collect::<Vec<_>>(),
@@ -67,6 +72,62 @@ fn replicas(status: &ClusterStatus, host: HostId) -> impl Iterator<Item = &Repli
 fn leader(status: &ClusterStatus, shard: ShardId) -> Option<(HostId, &ReplicaStatus)> {
     let all = status.replicas.iter().flat_map(|(host, replicas)| replicas.iter().map(|replica| (*host, replica)));
     all.filter(|(_, replica)| replica.shard == shard && replica.leads).max_by_key(|(_, replica)| replica.term)
+}
+
+/// Whether a host that is being drained has no replica any more, is no member of any group, and is to have none.
+fn is_drained(status: &ClusterStatus, host: &HostEntry) -> bool {
+    let wanted = status.map.shards.iter().any(|shard| shard.replicas.contains(&host.id));
+    let member = status.map.shards.iter().any(|shard| {
+        leader(status, shard.id)
+            .is_none_or(|(_, said)| said.voters.contains(&host.id) || said.learners.contains(&host.id))
+    });
+    let left = host.state == HostState::Up && replicas(status, host.id).next().is_some();
+    host.draining && !wanted && !member && !left
+}
+
+/// Chunks on a host's drives, where they are all known.
+fn chunks_on(status: &ClusterStatus, host: HostId) -> Option<u64> {
+    let mut drives = status.map.drives.iter().filter(|drive| drive.host == host);
+    drives.try_fold(0, |sum, drive| {
+        Some(sum + status.drives.iter().find(|stats| stats.drive == drive.id && stats.failure.is_empty())?.chunks)
+    })
+}
+
+/// How a host stands, for people.
+fn state_of(status: &ClusterStatus, host: &HostEntry) -> String {
+    let mut state = format!("{:?}", host.state);
+    if host.draining {
+        state += if is_drained(status, host) { ", drained" } else { ", draining" };
+    }
+    if host.slow {
+        state += ", slow";
+    }
+    state
+}
+
+/// What is still to happen on hosts that are being drained, a line each.
+fn draining(status: &ClusterStatus) -> Vec<String> {
+    let line = |host: &HostEntry| {
+        let chunks = chunks_on(status, host.id).map_or("an unknown number of".into(), |chunks| chunks.to_string());
+        if is_drained(status, host) {
+            let next = match chunks_on(status, host.id) {
+                Some(0) => "nothing is left on it, it can be removed".into(),
+                _ => format!("{chunks} chunks stay on its drives and are read until their files go"),
+            };
+            return format!("DRAINED {}: no metadata on it; {next}", host.name);
+        }
+        let moving = status
+            .map
+            .shards
+            .iter()
+            .filter(|shard| leader(status, shard.id).is_none_or(|(_, said)| said.voters.contains(&host.id)));
+        format!(
+            "DRAINING {}: {} metadata replicas are still to move; {chunks} chunks on its drives",
+            host.name,
+            moving.count()
+        )
+    };
+    status.map.hosts.iter().filter(|host| host.draining).map(line).collect()
 }
 
 /// Hosts that may die before some shard has no majority left.
@@ -105,6 +166,11 @@ fn as_text(status: &ClusterStatus, verbose: bool) -> String {
             None => "        too few hosts are up to write safely: writes wait".into(),
         });
     }
+    lines.extend(draining(status));
+    let slow: Vec<&str> = map.hosts.iter().filter(|host| host.slow).map(|host| host.name.as_str()).collect();
+    if !slow.is_empty() {
+        lines.push(format!("SLOW    {}: much slower than the others, so they lead no shard", slow.join(", ")));
+    }
     if broken > 0 {
         lines.push(format!("BROKEN  {broken} drives (see -v)"));
     }
@@ -135,7 +201,7 @@ fn details(status: &ClusterStatus) -> String {
     for host in &map.hosts {
         let count = replicas(status, host.id).count();
         let leads = replicas(status, host.id).filter(|replica| replica.leads).count();
-        let state = format!("{:?}", host.state);
+        let state = state_of(status, host);
         hosts.push(vec![host.name.clone(), host.address.clone(), state, count.to_string(), leads.to_string()]);
     }
     let name = |id: HostId| map.host(id).map_or_else(|| id.to_string(), |host| host.name.clone());

@@ -4,7 +4,7 @@ use std::path::{Path, PathBuf};
 
 use anyhow::bail;
 use clap::Subcommand;
-use forebay_wire::cluster::{AttachTier, ClusterReply, ClusterRequest, TierCredentials};
+use forebay_wire::cluster::{AdminRequest, AttachTier, ClusterReply, TierCredentials};
 use serde_json::json;
 
 use crate::connect::Connection;
@@ -52,14 +52,14 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
             let credentials =
                 credentials.map_or_else(|| Ok(TierCredentials::default()), |file| read_credentials(&file))?;
             let tier = AttachTier { fs, name: name.clone(), url: url.clone(), endpoint, region, credentials };
-            let ClusterReply::Tier { tier, .. } = cluster.ask(&ClusterRequest::AttachTier(tier)).await? else {
+            let ClusterReply::Tier { tier, .. } = cluster.administer(AdminRequest::AttachTier(tier)).await? else {
                 bail!("the cluster answered AttachTier with something else");
             };
             output
                 .print(&json!({ "id": tier.0, "name": name, "url": url }), || format!("tier '{name}' attached: {url}"));
         }
         Command::Detach { fs, name } => {
-            cluster.ask(&ClusterRequest::DetachTier { fs, name: name.clone() }).await?;
+            cluster.administer(AdminRequest::DetachTier { fs, name: name.clone() }).await?;
             output.print(&json!({ "name": name }), || format!("tier '{name}' detached"));
         }
         Command::List { fs } => {

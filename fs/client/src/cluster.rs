@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use forebay_net::{ClusterKey, Connector, NetError, Peer, Role, call_cluster};
 use forebay_types::{Epoch, HostId, ShardId};
-use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest};
+use forebay_wire::cluster::{AdminRequest, ClusterError, ClusterReply, ClusterRequest};
 use forebay_wire::map::{ClusterMap, HostState};
 use tokio::time::Instant;
 
@@ -219,6 +219,12 @@ impl Cluster {
     /// Asks the cluster group, trying again while it cannot be reached. Only for requests that may happen twice.
     pub async fn ask(&self, request: &ClusterRequest) -> Result<ClusterReply, ClientError> {
         self.ask_within(request, self.shared.options.timeout).await
+    }
+
+    /// Asks the cluster group for a change, which happens once however often it is asked: an answer that was lost on the
+    /// way comes again.
+    pub async fn administer(&self, request: AdminRequest) -> Result<ClusterReply, ClientError> {
+        self.ask(&ClusterRequest::Admin { id: crate::task::random_id()?, request }).await
     }
 
     /// [`Self::ask`] with a deadline of its own.

@@ -13,6 +13,8 @@ fn world(down: &[u32]) -> (Cluster, ClusterMap) {
         name: format!("s{id}"),
         address: format!("10.0.0.{id}:7"),
         state: if down.contains(&id) { HostState::Down } else { HostState::Up },
+        draining: false,
+        slow: false,
     };
     let map = ClusterMap {
         cluster: Uuid([1; 16]),
@@ -48,10 +50,20 @@ fn a_hint_is_followed_unless_it_names_who_gave_it_or_a_stranger() {
     let (cluster, map) = world(&[]);
     cluster.not_leader(&map, SHARD, HostId(2), Some(HostId(4)));
     assert_eq!(leader(&cluster, &map), 4);
-    cluster.not_leader(&map, SHARD, HostId(4), Some(HostId(1)));
+    cluster.not_leader(&map, SHARD, HostId(4), Some(HostId(9)));
     assert_eq!(leader(&cluster, &map), 2, "the one after, round the replicas");
     cluster.not_leader(&map, SHARD, HostId(2), Some(HostId(2)));
     assert_eq!(leader(&cluster, &map), 3);
+}
+
+/// Host 1 leads a shard that is moving away from it; the map names those that it moves to.
+#[test]
+fn a_leader_that_should_not_have_the_shard_any_more_is_found() {
+    let (cluster, map) = world(&[]);
+    cluster.not_leader(&map, SHARD, HostId(2), Some(HostId(1)));
+    assert_eq!(leader(&cluster, &map), 1);
+    cluster.not_leader(&map, SHARD, HostId(1), None);
+    assert_eq!(leader(&cluster, &map), 2, "then round the replicas again");
 }
 
 #[test]

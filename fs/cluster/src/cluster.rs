@@ -6,13 +6,16 @@ use forebay_env::{Batch, Kv, KvError};
 use forebay_types::{FsId, HostId, TierId};
 use forebay_wire::chunk::DriveStats;
 use forebay_wire::cluster::{
-    AttachTier, ClusterError, ClusterReply, ClusterRequest, ClusterStatus, Heartbeat, ReplicaStatus,
+    AdminRequest, AttachTier, ClusterError, ClusterReply, ClusterRequest, ClusterStatus, Heartbeat, ReplicaStatus,
 };
 use forebay_wire::map::{ClusterMap, DriveState, FsEntry, HostState, TierEntry};
 
+use crate::answers::{self, Answers};
 use crate::form::check_name;
+use crate::hosts::Ids;
 use crate::placement;
 use crate::sessions::{self, SESSION_TIMEOUT_MS, Sessions};
+use crate::slow::Detector;
 
 /// A host not heard of for this long is down, in milliseconds. Hosts send a heartbeat at a sixth of it.
 pub const HOST_TIMEOUT_MS: u64 = 3_000;
@@ -32,11 +35,14 @@ pub struct Outcome {
 
 /// The state of the cluster group.
 pub struct Cluster {
-    map: ClusterMap,
-    sessions: Sessions,
-    heard_ms: BTreeMap<HostId, u64>,
-    drives: BTreeMap<HostId, Vec<DriveStats>>,
-    replicas: BTreeMap<HostId, Vec<ReplicaStatus>>,
+    pub(crate) map: ClusterMap,
+    pub(crate) sessions: Sessions,
+    pub(crate) heard_ms: BTreeMap<HostId, u64>,
+    pub(crate) drives: BTreeMap<HostId, Vec<DriveStats>>,
+    pub(crate) replicas: BTreeMap<HostId, Vec<ReplicaStatus>>,
+    pub(crate) ids: Ids,
+    pub(crate) slow: Detector,
+    answers: Answers,
     credentials: BTreeMap<TierId, Vec<u8>>,
     next_tier: u32,
 }
@@ -71,9 +77,13 @@ impl Cluster {
                 Some((TierId(id), value))
             })
             .collect::<BTreeMap<_, _>>();
+        let rows = kv.scan(answers::PREFIX, &end(answers::PREFIX), usize::MAX)?;
         let heard_ms = map.hosts.iter().map(|host| (host.id, now_ms)).collect();
         let next_tier = kv.get(NEXT_TIER_KEY)?.and_then(|bytes| bytes.try_into().ok()).map_or(1, u32::from_be_bytes);
         Ok(Some(Self {
+            ids: Ids::load(kv, &map)?,
+            slow: Detector::new(&map),
+            answers: Answers::load(rows),
             map,
             sessions,
             heard_ms,
@@ -98,7 +108,8 @@ impl Cluster {
         silent.into_iter().chain(self.sessions.next_deadline()).min()
     }
 
-    /// Marks hosts not heard of as down and ends silent sessions.
+    /// Marks hosts not heard of as down and ends silent sessions; moves leads away from slow hosts, and replicas to where
+    /// they should be, one after the other.
     pub fn tick(&mut self, now_ms: u64) -> Batch {
         let mut stores = Batch::default();
         self.sessions.expire(now_ms, &mut stores);
@@ -113,6 +124,10 @@ impl Cluster {
         }
         if changed {
             placement::regroup(&mut self.map);
+        }
+        changed |= self.slow.judge(now_ms, &mut self.map);
+        changed |= self.move_replicas();
+        if changed {
             self.store_map(&mut stores);
         }
         stores
@@ -154,31 +169,46 @@ impl Cluster {
                 self.sessions.close(session, stores);
                 Ok(ClusterReply::Done { epoch: self.map.epoch })
             }
-            ClusterRequest::CreateFs { name } => self.create_fs(name, stores),
-            ClusterRequest::AttachTier(tier) => self.attach_tier(tier, stores),
-            ClusterRequest::DetachTier { fs, name } => self.detach_tier(&fs, &name, stores),
+            ClusterRequest::Admin { id, request } => {
+                if let Some(reply) = self.answers.get(id) {
+                    return Ok(reply.clone());
+                }
+                let reply = self.administer(request, stores)?;
+                self.answers.keep(id, &reply, stores);
+                Ok(reply)
+            }
             ClusterRequest::Status => Ok(ClusterReply::Status(Box::new(ClusterStatus {
                 map: self.map.clone(),
                 drives: self.drives.values().flatten().cloned().collect(),
                 sessions: self.sessions.list(now_ms),
                 replicas: self.replicas.iter().map(|(host, all)| (*host, all.clone())).collect(),
             }))),
-            ClusterRequest::Identify | ClusterRequest::Form { .. } => {
+            ClusterRequest::Identify | ClusterRequest::Form { .. } | ClusterRequest::Join { .. } => {
                 Err(ClusterError::Invalid { reason: "a host answers this itself".into() })
             }
         }
     }
 
-    fn store_map(&mut self, stores: &mut Batch) {
+    /// A refusal has changed nothing, so it is not kept: asked again, the request is looked at anew.
+    fn administer(&mut self, request: AdminRequest, stores: &mut Batch) -> Result<ClusterReply, ClusterError> {
+        match request {
+            AdminRequest::CreateFs { name } => self.create_fs(name, stores),
+            AdminRequest::AttachTier(tier) => self.attach_tier(tier, stores),
+            AdminRequest::DetachTier { fs, name } => self.detach_tier(&fs, &name, stores),
+            AdminRequest::AddHost(host) => self.add_host(host, stores),
+            AdminRequest::DrainHost { name, drain } => self.drain_host(&name, drain, stores),
+            AdminRequest::RemoveHost { name, force } => self.remove_host(&name, force, stores),
+        }
+    }
+
+    pub(crate) fn store_map(&mut self, stores: &mut Batch) {
         self.map.epoch = self.map.epoch.next();
         stores.put(MAP_KEY, forebay_wire::encode(&self.map));
     }
 
     fn heartbeat(&mut self, now_ms: u64, beat: Heartbeat, stores: &mut Batch) -> Result<ClusterReply, ClusterError> {
         let host = self.map.hosts.iter_mut().find(|host| host.id == beat.host);
-        let Some(host) = host else {
-            return Err(ClusterError::NotFound { what: "host".into(), name: beat.host.to_string() });
-        };
+        let host = host.ok_or(ClusterError::Removed { host: beat.host })?;
         self.heard_ms.insert(beat.host, now_ms);
         let mut changed = host.state == HostState::Down;
         host.state = HostState::Up;
@@ -192,10 +222,12 @@ impl Cluster {
             placement::regroup(&mut self.map);
             self.store_map(stores);
         }
+        self.slow.note(beat.host, beat.flush_us, beat.answers_us);
         self.drives.insert(beat.host, beat.drives);
+        let unwanted = self.unwanted(beat.host, &beat.replicas);
         self.replicas.insert(beat.host, beat.replicas);
         let ended = beat.sessions.into_iter().filter(|id| !self.sessions.is_live(*id)).collect();
-        Ok(ClusterReply::Heartbeat { epoch: self.map.epoch, ended })
+        Ok(ClusterReply::Heartbeat { epoch: self.map.epoch, ended, unwanted })
     }
 
     fn filesystem(&self, name: &str) -> Result<FsId, ClusterError> {

@@ -1,3 +1,5 @@
+use std::sync::atomic::{AtomicU64, Ordering};
+
 use forebay_env::{Durability, MemoryKv};
 use forebay_types::{Epoch, Geometry, SessionId, Uuid};
 use forebay_wire::cluster::{Formation, FormingHost, TierCredentials};
@@ -60,6 +62,8 @@ impl World {
                 drives: vec![stats],
                 sessions: vec![],
                 replicas: vec![],
+                flush_us: 0,
+                answers_us: vec![],
             };
             assert!(matches!(self.ask(now_ms, ClusterRequest::Heartbeat(beat)), ClusterReply::Heartbeat { .. }));
         }
@@ -71,8 +75,15 @@ impl World {
     }
 }
 
+/// A request that was never made before.
+fn admin(request: AdminRequest) -> ClusterRequest {
+    static NEXT: AtomicU64 = AtomicU64::new(0);
+    let number = NEXT.fetch_add(1, Ordering::Relaxed);
+    ClusterRequest::Admin { id: Uuid(u128::from(number).to_be_bytes()), request }
+}
+
 fn fs(name: &str) -> ClusterRequest {
-    ClusterRequest::CreateFs { name: name.into() }
+    admin(AdminRequest::CreateFs { name: name.into() })
 }
 
 #[test]
@@ -106,7 +117,7 @@ fn what_was_answered_survives_a_crash() {
         region: String::new(),
         credentials: credentials.clone(),
     };
-    let ClusterReply::Tier { tier: id, .. } = world.ask(0, ClusterRequest::AttachTier(tier)) else { panic!() };
+    let ClusterReply::Tier { tier: id, .. } = world.ask(0, admin(AdminRequest::AttachTier(tier))) else { panic!() };
     let map = world.cluster.map().clone();
     world.restart(1_000_000);
     assert_eq!(world.cluster.map(), &map);
@@ -131,6 +142,8 @@ fn a_silent_session_ends_and_its_shards_are_told() {
         drives: vec![],
         sessions: vec![session, SessionId(77)],
         replicas: vec![],
+        flush_us: 0,
+        answers_us: vec![],
     };
     let ClusterReply::Heartbeat { ended, .. } = world.ask(0, ClusterRequest::Heartbeat(beat)) else { panic!() };
     assert_eq!(ended, [session, SessionId(77)]);

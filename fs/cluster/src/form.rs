@@ -5,6 +5,7 @@ use forebay_wire::cluster::{ClusterError, Formation, FormingHost};
 use forebay_wire::map::{ClusterMap, DriveEntry, DriveState, HostEntry, HostState, ShardEntry};
 
 use crate::placement;
+use crate::replicas::{self, Standing};
 
 /// The first map of a new cluster, or why there can be none.
 pub fn form(formation: &Formation) -> Result<ClusterMap, ClusterError> {
@@ -13,7 +14,8 @@ pub fn form(formation: &Formation) -> Result<ClusterMap, ClusterError> {
     let mut drives = Vec::new();
     for (n, host) in formation.hosts.iter().enumerate() {
         let id = HostId(n as u32 + 1);
-        hosts.push(HostEntry { id, name: host.name.clone(), address: host.address.clone(), state: HostState::Up });
+        let (name, address, state) = (host.name.clone(), host.address.clone(), HostState::Up);
+        hosts.push(HostEntry { id, name, address, state, draining: false, slow: false });
         for &(uuid, capacity_bytes) in &host.drives {
             let drive = DriveId(drives.len() as u32 + 1);
             drives.push(DriveEntry { id: drive, host: id, uuid, capacity_bytes, state: DriveState::Active });
@@ -37,6 +39,9 @@ pub fn form(formation: &Formation) -> Result<ClusterMap, ClusterError> {
         tiers: Vec::new(),
     };
     placement::regroup(&mut map);
+    while let Some(change) = replicas::next_move(&map, &|_| Standing::Settled) {
+        change.apply(&mut map);
+    }
     Ok(map)
 }
 

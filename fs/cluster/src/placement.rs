@@ -5,9 +5,11 @@
 //! all others evenly. Every group's positions are rotated, so that data and parity chunks spread evenly too.
 //!
 //! While hosts are down, stripes are written to narrower groups over the hosts that are up, with the same parity:
-//! full redundancy at the price of space. [`geometry_for`] says which.
+//! full redundancy at the price of space. [`geometry_for`] says which. Groups laid out together are a *layout*; where
+//! hosts or drives have joined that the layout in use does not know, a new one takes its place. Hosts that are being
+//! drained count as absent.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_types::{DriveId, Geometry, HostId, PgId};
 use forebay_wire::map::{ClusterMap, PlacementGroup};
@@ -15,6 +17,8 @@ use forebay_wire::map::{ClusterMap, PlacementGroup};
 /// Groups laid out for each host that takes part: enough that a host's load is even within a few percent, few enough
 /// that a map stays small.
 const GROUPS_PER_HOST: usize = 4;
+/// Groups that each drive is in at least, as far as the drives of a host are alike.
+const GROUPS_PER_DRIVE: usize = 2;
 
 /// How new stripes are cut with `hosts` hosts up, for a cluster whose full geometry is `full`. Parity is kept as long
 /// as a data chunk remains beside it; with two hosts a mirror is written; with one, nothing, unless the cluster has no
@@ -36,47 +40,63 @@ pub fn geometry_for(full: Geometry, hosts: usize) -> Option<Geometry> {
     }
 }
 
-/// Brings the groups of a map in line with the hosts and drives that are up: groups of the right geometry whose
-/// drives are all up become writable, all others not, and where none is writable new ones are laid out. Returns
+/// Brings the groups of a map in line with the drives that take new stripes. Of the layouts of the right geometry that
+/// know all of these drives, the one whose usable groups reach most of them, the newest of several, becomes writable as
+/// far as its drives are all there; every other group does not. Where no layout will do a new one is made. Returns
 /// whether anything changed.
 pub fn regroup(map: &mut ClusterMap) -> bool {
-    let up = drives_by_host(map);
-    let target = geometry_for(map.geometry, up.len());
-    let usable: Vec<bool> = map
-        .groups
-        .iter()
-        .map(|group| Some(group.geometry) == target && group.drives.iter().all(|&drive| map.drive_is_up(drive)))
-        .collect();
+    let hosts = drives_by_host(map);
+    let target = geometry_for(map.geometry, hosts.len());
+    let drives: BTreeSet<DriveId> = hosts.values().flatten().copied().collect();
+    let layout = target.map(|geometry| {
+        best_layout(map, geometry, &drives).unwrap_or_else(|| {
+            let first = map.groups.iter().map(|group| group.id.0 + 1).max().unwrap_or(1);
+            let layout = map.groups.iter().map(|group| group.layout + 1).max().unwrap_or(1);
+            map.groups.extend(lay_out(geometry, &hosts, first, layout));
+            layout
+        })
+    });
     let mut changed = false;
-    for (group, &writable) in map.groups.iter_mut().zip(&usable) {
+    for group in &mut map.groups {
+        let writable = Some(group.layout) == layout && group.drives.iter().all(|drive| drives.contains(drive));
         changed |= group.writable != writable;
         group.writable = writable;
-    }
-    if let (Some(geometry), false) = (target, usable.contains(&true)) {
-        let next = map.groups.iter().map(|group| group.id.0 + 1).max().unwrap_or(1);
-        map.groups.extend(lay_out(geometry, &up, next));
-        changed = true;
     }
     changed
 }
 
-/// Active drives of hosts that are up, by host.
+fn best_layout(map: &ClusterMap, geometry: Geometry, drives: &BTreeSet<DriveId>) -> Option<u32> {
+    let mut known: BTreeMap<u32, BTreeSet<DriveId>> = BTreeMap::new();
+    let mut reached: BTreeMap<u32, BTreeSet<DriveId>> = BTreeMap::new();
+    for group in map.groups.iter().filter(|group| group.geometry == geometry) {
+        known.entry(group.layout).or_default().extend(&group.drives);
+        if group.drives.iter().all(|drive| drives.contains(drive)) {
+            reached.entry(group.layout).or_default().extend(&group.drives);
+        }
+    }
+    let complete = reached.iter().filter(|(layout, _)| known[layout].is_superset(drives));
+    complete.map(|(layout, reached)| (reached.len(), *layout)).max().map(|(_, layout)| layout)
+}
+
+/// Drives that take new stripes, by host.
 fn drives_by_host(map: &ClusterMap) -> BTreeMap<HostId, Vec<DriveId>> {
     let mut out: BTreeMap<HostId, Vec<DriveId>> = BTreeMap::new();
-    for drive in map.drives.iter().filter(|drive| map.drive_is_up(drive.id)) {
+    for drive in map.drives.iter().filter(|drive| map.drive_takes_new(drive.id)) {
         out.entry(drive.host).or_default().push(drive.id);
     }
     out
 }
 
 /// Lays out groups of `geometry` over `hosts`, with ids from `first` on. `hosts` has at least `geometry.width()`.
-fn lay_out(geometry: Geometry, hosts: &BTreeMap<HostId, Vec<DriveId>>, first: u32) -> Vec<PlacementGroup> {
+fn lay_out(geometry: Geometry, hosts: &BTreeMap<HostId, Vec<DriveId>>, first: u32, layout: u32) -> Vec<PlacementGroup> {
+    let most = hosts.values().map(Vec::len).max().unwrap_or(0);
+    let count = (hosts.len() * GROUPS_PER_HOST).max((hosts.len() * most * GROUPS_PER_DRIVE).div_ceil(geometry.width()));
     let names: Vec<HostId> = hosts.keys().copied().collect();
     let mut host_load = vec![0u32; names.len()];
     let mut pair_load = vec![vec![0u32; names.len()]; names.len()];
     let mut drive_load: BTreeMap<DriveId, u32> = BTreeMap::new();
     let mut groups = Vec::new();
-    for n in 0..names.len() * GROUPS_PER_HOST {
+    for n in 0..count {
         let mut members: Vec<usize> = Vec::new();
         while members.len() < geometry.width() {
             let best = (0..names.len())
@@ -106,7 +126,7 @@ fn lay_out(geometry: Geometry, hosts: &BTreeMap<HostId, Vec<DriveId>>, first: u3
                 drive
             })
             .collect();
-        groups.push(PlacementGroup { id: PgId(first + n as u32), geometry, drives, writable: true });
+        groups.push(PlacementGroup { id: PgId(first + n as u32), geometry, drives, writable: true, layout });
     }
     groups
 }

@@ -96,3 +96,56 @@ fn hosts_that_return_bring_their_groups_back() {
     regroup(&mut map);
     assert_eq!(map.groups.len(), narrowed, "the same groups serve again");
 }
+
+#[test]
+fn a_host_that_joins_is_written_to_like_the_others_and_the_old_groups_rest() {
+    let mut map = formed(6, 2, Geometry { data: 4, parity: 2 });
+    let old = map.groups.len();
+    let like = map.hosts[0].clone();
+    map.hosts.push(forebay_wire::map::HostEntry { id: HostId(7), state: HostState::Down, ..like });
+    for drive in [13, 14] {
+        let like = map.drives[0].clone();
+        map.drives.push(forebay_wire::map::DriveEntry { id: DriveId(drive), host: HostId(7), ..like });
+    }
+    assert!(!regroup(&mut map), "it has not been heard of");
+    map.hosts[6].state = HostState::Up;
+    assert!(regroup(&mut map));
+    check(&map);
+    assert!(map.groups.iter().enumerate().all(|(n, group)| group.writable == (n >= old)));
+    let on = |host: u32| {
+        let mine = |drive: &DriveId| map.drive(*drive).unwrap().host == HostId(host);
+        map.groups.iter().filter(|group| group.writable && group.drives.iter().any(mine)).count()
+    };
+    assert_eq!((1..=7).map(on).collect::<Vec<_>>(), [24; 7]);
+    // While it is away the groups of before serve, all of them; then the new ones again.
+    map.hosts[6].state = HostState::Down;
+    regroup(&mut map);
+    assert!(map.groups.iter().enumerate().all(|(n, group)| group.writable == (n < old)));
+    map.hosts[6].state = HostState::Up;
+    let count = map.groups.len();
+    regroup(&mut map);
+    assert_eq!(map.groups.len(), count);
+    assert!(map.groups.iter().enumerate().all(|(n, group)| group.writable == (n >= old)));
+}
+
+#[test]
+fn a_host_that_is_drained_is_written_to_no_more() {
+    let mut map = formed(7, 1, Geometry { data: 4, parity: 2 });
+    map.hosts[2].draining = true;
+    assert!(regroup(&mut map));
+    check(&map);
+    let writable: Vec<_> = map.groups.iter().filter(|group| group.writable).collect();
+    assert!(!writable.is_empty() && writable.iter().all(|group| !group.drives.contains(&DriveId(3))));
+    assert!(writable.iter().all(|group| group.geometry == Geometry { data: 4, parity: 2 }));
+}
+
+#[test]
+fn every_drive_is_in_a_group_also_of_hosts_with_many() {
+    let map = formed(6, 9, Geometry { data: 4, parity: 2 });
+    let named: BTreeSet<_> = map.groups.iter().flat_map(|group| &group.drives).collect();
+    assert_eq!(named.len(), map.drives.len());
+    let wide = formed(3, 27, Geometry { data: 1, parity: 1 });
+    let mut load: BTreeMap<DriveId, usize> = wide.drives.iter().map(|d| (d.id, 0)).collect();
+    wide.groups.iter().flat_map(|g| &g.drives).for_each(|d| *load.get_mut(d).unwrap() += 1);
+    assert!(load.values().all(|groups| *groups >= GROUPS_PER_DRIVE), "{load:?}");
+}

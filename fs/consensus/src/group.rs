@@ -110,6 +110,27 @@ impl<K: Kv> Group<K> {
         Log::<K>::first_batch(shard, FIRST)
     }
 
+    /// Whether a store has a replica of the group that has a log.
+    pub fn exists(kv: &K, shard: ShardId) -> Result<bool, ConsensusError> {
+        Ok(Log::exists(kv, shard)?)
+    }
+
+    /// Adds to a batch what removes the replica's log, if it may go: a leader of `term`, which had applied everything up
+    /// to `applied`, had this host among the members no more, and nothing in the log can be of a later membership (it
+    /// ends there at the latest, or in an earlier term). Says whether it may.
+    ///
+    /// Others may not know yet that this host has gone, and ask for its vote or its word on entries. So what the store
+    /// keeps makes a replica that is opened afterwards dumb: it hears nobody of an earlier term, and neither votes nor
+    /// stands until its new log has come as far as `applied`.
+    pub fn forget(&self, batch: &mut Batch, term: u64, applied: u64) -> Result<bool, ConsensusError> {
+        let log = &self.raw.raft.raft_log;
+        let may = self.raw.raft.state != StateRole::Leader && (log.last_index() <= applied || log.last_term() < term);
+        if may {
+            self.raw.store().forget(batch, term, applied)?;
+        }
+        Ok(may)
+    }
+
     /// Opens a replica. `applied` and `members` are what its shard's state says; a replica that has no state begins
     /// with defaults and is sent one. `first_leader`: it should stand for the first election.
     pub fn open(
@@ -121,7 +142,8 @@ impl<K: Kv> Group<K> {
         first_leader: bool,
     ) -> Result<Self, ConsensusError> {
         let log = Log::open(kv, shard, applied, codec::conf_state(members))?;
-        let fresh = log.last() <= FIRST.index;
+        // One that has nothing at all may have had an earlier life, which was erased.
+        let fresh = log.last() == FIRST.index;
         let config = Config {
             id: codec::id(me),
             election_tick: ELECTION_TICKS as usize,
@@ -199,6 +221,7 @@ impl<K: Kv> Group<K> {
             }
             // Whoever asks this process may have made promises in an earlier life.
             RaftBody::Vote { .. } if self.quiet > 0 => return false,
+            RaftBody::Vote { .. } | RaftBody::TakeOver if !self.raw.store().is_whole() => return false,
             _ => {}
         }
         self.step_in(message);
@@ -217,7 +240,9 @@ impl<K: Kv> Group<K> {
         self.draw(dice);
         self.quiet = self.quiet.saturating_sub(1);
         self.ticks = self.ticks.wrapping_add(1);
-        self.raw.tick();
+        if self.raw.store().is_whole() {
+            self.raw.tick();
+        }
         self.draw(dice);
         let unled = self.raw.raft.leader_id == 0 && self.raw.raft.term == FIRST.term;
         if self.first_leader && unled && self.ticks.is_multiple_of(FIRST_ELECTION_TICKS) {
@@ -286,12 +311,13 @@ impl<K: Kv> Group<K> {
         }
     }
 
-    /// Whether a member has all but the newest entries of the log.
+    /// Whether a member has all but the newest entries of the log. One that was sent the state is still probed until the
+    /// next entry, which may be long in coming: what it has acknowledged counts.
     #[must_use]
     pub fn caught_up(&self, host: HostId) -> bool {
         let last = self.raw.raft.raft_log.last_index();
         let progress = self.raw.raft.prs().get(codec::id(host));
-        progress.is_some_and(|p| p.state == ProgressState::Replicate && p.matched + 64 >= last)
+        progress.is_some_and(|p| p.state != ProgressState::Snapshot && p.matched + 64 >= last)
     }
 
     /// Asks the voters whether this replica leads at `moment`, which must grow from call to call. The answer is in

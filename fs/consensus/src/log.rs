@@ -5,6 +5,7 @@
 //!
 //! | table | rest of the key | value |
 //! |---|---|---|
+//! | `F` | | where a log that was erased ended at the latest (8 bytes) |
 //! | `H` | | term, vote and commit index (8 + 8 + 8 bytes) |
 //! | `L` | index 8 | version (1), then the entry in postcard |
 //! | `T` | | index and term of the last entry cut off (8 + 8 bytes) |
@@ -68,6 +69,9 @@ impl Keys {
     fn promises(self) -> Vec<u8> {
         self.table(b'H', &[])
     }
+    fn floor(self) -> Vec<u8> {
+        self.table(b'F', &[])
+    }
     fn cut(self) -> Vec<u8> {
         self.table(b'T', &[])
     }
@@ -106,6 +110,7 @@ pub(crate) struct Log<K> {
     last: u64,
     recent: VecDeque<Entry>,
     recent_bytes: usize,
+    floor: u64,
     /// What the shard has applied, and the members as of then: what a replica is sent that is too far behind.
     pub applied: LogPosition,
     pub members: ConfState,
@@ -121,6 +126,30 @@ impl<K: Kv> Log<K> {
         batch
     }
 
+    /// Whether a store has a log of this group.
+    pub fn exists(kv: &K, shard: ShardId) -> Result<bool, KvError> {
+        Ok(kv.get(&Keys(shard).cut())?.is_some())
+    }
+
+    /// Adds to a batch what removes the log from the store. What stays: the term, now `term` at least, and `floor`, the
+    /// index that a new log has to reach before it counts.
+    pub fn forget(&self, batch: &mut Batch, term: u64, floor: u64) -> Result<(), KvError> {
+        let keys = self.keys;
+        self.kv.visit(&keys.table(0, &[]), &keys.table(0xff, &[]), &mut |key, _| {
+            batch.delete(key);
+            true
+        })?;
+        let vote = if self.promises.term >= term { self.promises.vote } else { 0 };
+        batch.put(keys.promises(), bytes_of(&[self.promises.term.max(term), vote, 0]));
+        batch.put(keys.floor(), bytes_of(&[self.floor.max(floor)]));
+        Ok(())
+    }
+
+    /// Whether the log has everything that an earlier one, which was erased, may have had.
+    pub fn is_whole(&self) -> bool {
+        self.last >= self.floor
+    }
+
     pub fn open(kv: K, shard: ShardId, applied: LogPosition, members: ConfState) -> Result<Self, ConsensusError> {
         let keys = Keys(shard);
         let corrupt = |what| ConsensusError::Corrupt { what, shard, reason: "it has the wrong length".into() };
@@ -133,11 +162,15 @@ impl<K: Kv> Log<K> {
             None => [0; 2],
         };
         let cut = LogPosition { index, term: cut_term };
+        let [floor] = match kv.get(&keys.floor())? {
+            Some(bytes) => numbers(&bytes).ok_or_else(|| corrupt("floor"))?,
+            None => [0],
+        };
         let found = kv.last(&keys.table(b'L', &[]), &keys.table(b'M', &[]))?;
         let last = found.and_then(|(key, _)| numbers::<1>(&key[4..])).map_or(index, |[last]| last.max(index));
         // What is applied was committed, whether or not the store was told so before it stopped.
         let promises = HardState { term, vote, commit: commit.max(applied.index) };
-        Ok(Self { kv, keys, promises, cut, last, recent: VecDeque::new(), recent_bytes: 0, applied, members })
+        Ok(Self { kv, keys, promises, cut, last, recent: VecDeque::new(), recent_bytes: 0, floor, applied, members })
     }
 
     pub fn shard(&self) -> ShardId {

@@ -60,7 +60,7 @@ pub use open::OpenTable;
 pub use placement::Placement;
 pub use receipt::ReceiptKey;
 pub use shard::{Export, Shard, ShardConfig};
-pub use staging::Staging;
+pub use staging::{Staging, erase, forget};
 pub use stripes::ERASE_GRACE_SECS;
 
 #[cfg(test)]

@@ -7,7 +7,7 @@ use forebay_env::{Batch, Durability, Kv};
 use forebay_types::{LogPosition, ShardId};
 
 use crate::error::ShardError;
-use crate::key::{self, Keys};
+use crate::key::{self, Keys, Slot};
 use crate::shard::{decode_position, slot};
 
 /// Rows removed with one batch.
@@ -50,6 +50,22 @@ impl Staging {
     pub fn install(&self, batch: &mut Batch) {
         batch.put(key::slot_in_use(self.keys.1), vec![self.keys.0 as u8]);
     }
+}
+
+/// Adds to a batch what makes the store forget a shard's state: opened again, the shard has none. What [`erase`] removes
+/// is of no use from then on.
+pub fn forget(shard: ShardId, batch: &mut Batch) {
+    for slot in [Slot::M, Slot::N] {
+        batch.delete(Keys(slot, shard).applied());
+        batch.delete(Keys(slot, shard).members());
+    }
+    batch.delete(key::slot_in_use(shard));
+}
+
+/// Removes every row of a shard's state that was forgotten. Nobody may use or receive the state meanwhile.
+pub fn erase(kv: &dyn Kv, shard: ShardId) -> Result<(), ShardError> {
+    remove(kv, Keys(Slot::M, shard))?;
+    remove(kv, Keys(Slot::N, shard))
 }
 
 fn remove(kv: &dyn Kv, keys: Keys) -> Result<(), ShardError> {

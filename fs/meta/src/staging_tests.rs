@@ -72,3 +72,27 @@ fn a_state_received_takes_the_place_of_the_old_one_at_once_or_not_at_all() {
     assert_eq!(names(&open(&kv)), ["a", "b", "c"], "the state in use is not touched");
     assert!(staging.received(&*kv).is_err(), "nothing is left of the old one");
 }
+
+#[test]
+fn a_state_forgotten_is_gone_and_its_rows_are_erased() {
+    let mut world = World::new(1, 1);
+    world.ok(&Cred::ROOT, ShardId(0), make(InodeId::ROOT, "a", NewNode::File, 0o644));
+    let kv = world.hosts[0].kv.clone();
+    let beside = Keys(Slot::M, ShardId(1)).applied();
+    let mut batch = Batch::default();
+    batch.put(beside.clone(), vec![0; 16]);
+    kv.write(batch, Durability::Flushed).unwrap();
+    // A transfer that broke off has left rows in the other slot.
+    let staging = Staging::begin(&*kv, ShardId(0)).unwrap();
+    staging.receive(&*kv, rows(&open(&kv))).unwrap();
+    let mut batch = Batch::default();
+    forget(ShardId(0), &mut batch);
+    kv.write(batch, Durability::Flushed).unwrap();
+    let fresh = open(&kv);
+    assert_eq!((fresh.applied(), fresh.members().unwrap()), (LogPosition::default(), None));
+    erase(&*kv, ShardId(0)).unwrap();
+    // `log` is the test world's own.
+    let left: Vec<Vec<u8>> = kv.scan(b"m", &[0xff], usize::MAX).unwrap().into_iter().map(|(key, _)| key).collect();
+    assert_eq!(left, [beside], "another shard's");
+    assert_eq!(kv.get(&key::slot_in_use(ShardId(0))).unwrap(), None);
+}

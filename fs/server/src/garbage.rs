@@ -48,7 +48,10 @@ impl Member {
             let Some(group) = map.group(stripe.pg()) else { continue };
             for (index, drive) in group.drives.iter().enumerate() {
                 let done = partly.get(stripe).is_some_and(|done| done.contains(&(index as u8)));
-                if !done && map.drive_is_up(*drive) {
+                if map.drive(*drive).is_none() {
+                    // Its host has been removed.
+                    partly.entry(*stripe).or_default().insert(index as u8);
+                } else if !done && map.drive_is_up(*drive) {
                     by_drive.entry(*drive).or_default().push((*stripe, index as u8));
                 }
             }

@@ -47,7 +47,11 @@ impl Inner {
     async fn answer_cluster(&self, peer: &PeerInfo, request: ClusterRequest) -> ClusterReply {
         match request {
             ClusterRequest::Identify => ClusterReply::Identity(self.identity()),
-            ClusterRequest::Form { map, you } => match self.form(*map, you).await {
+            ClusterRequest::Join { map, you } => match self.join(*map, you, false).await {
+                Ok(epoch) => ClusterReply::Done { epoch },
+                Err(error) => ClusterReply::Error(error),
+            },
+            ClusterRequest::Form { map, you } => match self.join(*map, you, true).await {
                 Ok(epoch) => ClusterReply::Done { epoch },
                 Err(error) => ClusterReply::Error(error),
             },

@@ -35,17 +35,24 @@ impl Member {
 
     async fn beat_once(&self) -> Result<(), String> {
         let map = self.map.get();
+        let (flush_us, answers_us) = self.metadata.pulse();
         let beat = Heartbeat {
             host: self.id,
             epoch: map.epoch,
             drives: self.drives.stats().await,
             sessions: self.metadata.sessions(),
             replicas: self.metadata.replicas(),
+            flush_us,
+            answers_us,
         };
-        let reply = self.ask_group(ClusterRequest::Heartbeat(beat)).await?;
-        let ClusterReply::Heartbeat { epoch, ended } = reply else {
-            return Err(format!("a heartbeat was answered by {reply:?}"));
+        let (epoch, ended, unwanted) = match self.ask_group(ClusterRequest::Heartbeat(beat)).await? {
+            ClusterReply::Heartbeat { epoch, ended, unwanted } => (epoch, ended, unwanted),
+            ClusterReply::Error(error) => return Err(error.to_string()),
+            other => return Err(format!("a heartbeat was answered by {other:?}")),
         };
+        for replica in unwanted {
+            self.metadata.unwanted(replica).await;
+        }
         for session in ended {
             self.metadata.end_session(session);
         }

@@ -193,8 +193,9 @@ impl Inner {
         self.member.get().cloned()
     }
 
-    /// Becomes a member of a new cluster; a second time with the same cluster does nothing.
-    pub async fn form(self: &Inner, map: ClusterMap, you: HostId) -> Result<Epoch, ClusterError> {
+    /// Becomes a member of a cluster; a second time with the same cluster does nothing. Its metadata shards begin with
+    /// the cluster, if that is `new`, and are else sent by their leaders.
+    pub async fn join(self: &Inner, map: ClusterMap, you: HostId, new: bool) -> Result<Epoch, ClusterError> {
         let _one_at_a_time = self.forming.lock().await;
         if let Some(member) = self.member() {
             let mine = member.map.get();
@@ -211,7 +212,9 @@ impl Inner {
             drive::adopt(&known.path, map.cluster, entry.id).map_err(|error| invalid(error.to_string()))?;
         }
         let mut batch = identity::membership_batch(you, &map);
-        batch.writes.extend(metadata::first_batch(&map, you).writes);
+        if new {
+            batch.writes.extend(metadata::first_batch(&map, you).writes);
+        }
         let storage = |error: KvError| ClusterError::Storage { reason: error.reason };
         self.kv.write(batch, Durability::Flushed).map_err(storage)?;
         let epoch = map.epoch;

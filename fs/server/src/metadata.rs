@@ -6,6 +6,7 @@
 mod driver;
 mod lead;
 mod outbox;
+mod pulse;
 mod replica;
 mod transfer;
 mod transport;
@@ -19,7 +20,7 @@ use forebay_consensus::{FIRST, Group, encode_members};
 use forebay_env::{Batch, Kv, KvError};
 use forebay_meta::{Input, ReceiptKey, Shard, ShardConfig, ShardError};
 use forebay_types::{Cred, FsId, HostId, OpId, SessionId, ShardId, StripeId};
-use forebay_wire::cluster::ReplicaStatus;
+use forebay_wire::cluster::{ReplicaStatus, UnwantedReplica};
 use forebay_wire::map::ClusterMap;
 use forebay_wire::meta::{MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp};
 use forebay_wire::raft::{Members, RaftReply, RaftRequest};
@@ -30,6 +31,7 @@ use crate::clock::Clock;
 use crate::peers::SharedMap;
 use crate::placement::MapPlacement;
 use driver::{Driver, Work};
+use pulse::Pulse;
 pub(crate) use replica::Served;
 
 /// Time between the ticks of all groups.
@@ -73,6 +75,10 @@ impl Table {
         self.0.write().unwrap_or_else(PoisonError::into_inner).insert(served.id, served);
     }
 
+    fn remove(&self, shard: ShardId) {
+        self.0.write().unwrap_or_else(PoisonError::into_inner).remove(&shard);
+    }
+
     fn clear(&self) {
         self.0.write().unwrap_or_else(PoisonError::into_inner).clear();
     }
@@ -86,6 +92,7 @@ pub(crate) struct Metadata {
     clock: Arc<Clock>,
     map: SharedMap,
     transfers: transfer::Transfers,
+    pulse: Arc<Pulse>,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
 
@@ -118,11 +125,19 @@ pub(crate) fn first_batch(map: &ClusterMap, me: HostId) -> Batch {
 }
 
 impl Metadata {
-    /// Opens the replicas that the map gives this host and begins to drive them. Ends when the last handle is dropped.
+    /// Opens the replicas that are here, and those that the map gives this host, and begins to drive them. Ends when the
+    /// last handle is dropped.
     pub fn start(setup: Setup) -> Result<Arc<Self>, ShardError> {
         let map = setup.map.get();
         let (table, mut replicas) = (Table::default(), BTreeMap::new());
-        for shard in map.shards.iter().filter(|shard| shard.replicas.contains(&setup.me)) {
+        for shard in &map.shards {
+            if !Group::exists(&setup.kv, shard.id).map_err(|e| ShardError::Store(KvError { reason: e.to_string() }))? {
+                // What an erasure that was interrupted has left.
+                forebay_meta::erase(&*setup.kv, shard.id)?;
+                if !shard.replicas.contains(&setup.me) {
+                    continue;
+                }
+            }
             let shard_count = map.shards.len() as u16;
             let config = ShardConfig { shard: shard.id, shard_count, receipt_key: setup.receipt_key.clone() };
             let preferred = shard.replicas.first() == Some(&setup.me);
@@ -131,6 +146,7 @@ impl Metadata {
             replicas.insert(shard.id, replica);
         }
         let (queue, inbox) = mpsc::channel(QUEUE);
+        let pulse = Arc::new(Pulse::new());
         let runtime = tokio::runtime::Handle::current();
         let driver = Driver {
             me: setup.me,
@@ -143,7 +159,15 @@ impl Metadata {
             placement: MapPlacement::new(setup.map.clone()),
             client: setup.client.clone(),
             outbox: outbox::Outbox::new(queue.downgrade(), setup.client.clone(), runtime.clone()),
-            transport: transport::Transport::new(setup.map.clone(), setup.client, queue.downgrade(), runtime.clone()),
+            transport: transport::Transport::new(transport::Sender {
+                map: setup.map.clone(),
+                client: setup.client,
+                back: queue.downgrade(),
+                pulse: pulse.clone(),
+                runtime: runtime.clone(),
+            }),
+            pulse: pulse.clone(),
+            erasing: BTreeSet::new(),
             took_over: setup.took_over,
             runtime: runtime.clone(),
             queue: queue.downgrade(),
@@ -163,6 +187,7 @@ impl Metadata {
             clock: setup.clock,
             map: setup.map,
             transfers: transfer::Transfers::default(),
+            pulse,
             driver: Mutex::new(Some(thread)),
         }))
     }
@@ -170,6 +195,17 @@ impl Metadata {
     /// How the replicas stand.
     pub fn replicas(&self) -> Vec<ReplicaStatus> {
         self.table.all().iter().map(|served| served.status()).collect()
+    }
+
+    /// How long flushes, and answers of other hosts, took of late, in microseconds.
+    pub fn pulse(&self) -> (u32, Vec<(HostId, u32)>) {
+        (self.pulse.flush_us(), self.pulse.answers_us())
+    }
+
+    /// The cluster group says that a replica here is no member of its group any more.
+    pub async fn unwanted(&self, replica: UnwantedReplica) {
+        // Refused only while the host stops; it is said again after every sign of life.
+        let _ = self.queue.send(Work::Unwanted(replica)).await;
     }
 
     /// The term in which this host leads the shard, if it does.

@@ -45,6 +45,32 @@ pub enum ClusterRequest {
         /// Its session.
         session: SessionId,
     },
+    /// What an administrator asks for.
+    Admin {
+        /// Its name, drawn by whoever asks and the same in every attempt: asked again, the first answer is given.
+        id: Uuid,
+        /// What.
+        request: AdminRequest,
+    },
+    /// Credentials of a tier; only hosts may ask.
+    TierCredentials {
+        /// The tier.
+        tier: TierId,
+    },
+    /// Health of the cluster.
+    Status,
+    /// Become part of this cluster, which is there already (sent by `forebay cluster host add` to the host; idempotent).
+    Join {
+        /// A map that has the receiver.
+        map: Box<ClusterMap>,
+        /// Which host of it the receiver is.
+        you: HostId,
+    },
+}
+
+/// Changes of the cluster that an administrator asks for.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub enum AdminRequest {
     /// Make a filesystem.
     CreateFs {
         /// Its name.
@@ -59,13 +85,23 @@ pub enum ClusterRequest {
         /// The tier's name.
         name: String,
     },
-    /// Credentials of a tier; only hosts may ask.
-    TierCredentials {
-        /// The tier.
-        tier: TierId,
+    /// Take a host into the map. It takes part once it has been told ([`ClusterRequest::Join`]) and sends signs of life.
+    /// For a host that is in the map already, with the same address and drives, the answer is the same.
+    AddHost(FormingHost),
+    /// Put nothing new on a host and move its replicas of metadata shards away, or stop doing so.
+    DrainHost {
+        /// The host's name.
+        name: String,
+        /// Whether to drain it.
+        drain: bool,
     },
-    /// Health of the cluster.
-    Status,
+    /// Take a host on which nothing is left out of the map.
+    RemoveHost {
+        /// The host's name.
+        name: String,
+        /// Also where its drives hold chunks, or cannot be asked, as long as every byte can be had without them.
+        force: bool,
+    },
 }
 
 /// A host's sign of life.
@@ -81,6 +117,10 @@ pub struct Heartbeat {
     pub sessions: Vec<SessionId>,
     /// The shards it has replicas of.
     pub replicas: Vec<ReplicaStatus>,
+    /// How long its metadata store took of late to make a batch durable, in microseconds; 0 where it had none.
+    pub flush_us: u32,
+    /// How long other hosts took of late to answer it, in microseconds.
+    pub answers_us: Vec<(HostId, u32)>,
 }
 
 /// A host's replica of a metadata shard.
@@ -152,6 +192,8 @@ pub enum ClusterReply {
         epoch: Epoch,
         /// Of the sessions named, those that have ended.
         ended: Vec<SessionId>,
+        /// Of the replicas named, those that their groups have no more.
+        unwanted: Vec<UnwantedReplica>,
     },
     /// A session.
     Session {
@@ -180,6 +222,25 @@ pub enum ClusterReply {
     Status(Box<ClusterStatus>),
     /// Refused.
     Error(ClusterError),
+    /// A host is in the map.
+    Host {
+        /// Its id.
+        host: HostId,
+        /// Map epoch in which it is.
+        epoch: Epoch,
+    },
+}
+
+/// A replica that is no member of its group any more: what its leader has applied says so, and that was committed. The
+/// other members know.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct UnwantedReplica {
+    /// The shard.
+    pub shard: ShardId,
+    /// The term of the leader that said so.
+    pub term: u64,
+    /// Index of the last entry it had applied.
+    pub applied: u64,
 }
 
 /// What a host says of itself.
@@ -241,6 +302,20 @@ pub enum ClusterError {
         /// The names there are.
         have: String,
     },
+    /// Something is still on the host.
+    #[error("host {name} cannot be removed: {reason}")]
+    InUse {
+        /// The host.
+        name: String,
+        /// What is on it, and what to do.
+        reason: String,
+    },
+    /// The host that asks has been removed from the cluster.
+    #[error("{host} is in this cluster no more: it has been removed")]
+    Removed {
+        /// The host.
+        host: HostId,
+    },
     /// The name is taken by something else.
     #[error("{what} '{name}' exists already")]
     Exists {
@@ -295,8 +370,8 @@ pub struct Formation {
     pub hosts: Vec<FormingHost>,
 }
 
-/// A host of a cluster to be.
-#[derive(Clone, PartialEq, Eq, Debug)]
+/// A host that a cluster is formed of, or that joins one.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
 pub struct FormingHost {
     /// Its name.
     pub name: String,

@@ -42,6 +42,10 @@ pub struct HostEntry {
     pub address: String,
     /// Whether it answers.
     pub state: HostState,
+    /// Whether it is being drained: nothing new goes onto it, and its replicas move away. What is on its drives is read.
+    pub draining: bool,
+    /// Whether it takes much longer than the other hosts: it should not lead.
+    pub slow: bool,
 }
 
 /// Whether a host takes part.
@@ -88,6 +92,8 @@ pub struct PlacementGroup {
     pub drives: Vec<DriveId>,
     /// Whether new stripes may be allocated in it.
     pub writable: bool,
+    /// The layout it is of. Groups that were laid out together share their load evenly.
+    pub layout: u32,
 }
 
 /// Where a metadata shard is kept.
@@ -154,6 +160,18 @@ impl ClusterMap {
     #[must_use]
     pub fn filesystem(&self, name: &str) -> Option<&FsEntry> {
         self.filesystems.iter().find(|f| f.name == name)
+    }
+
+    /// The host of a name.
+    #[must_use]
+    pub fn host_named(&self, name: &str) -> Option<&HostEntry> {
+        self.hosts.iter().find(|host| host.name == name)
+    }
+
+    /// Whether new stripes may be put on a drive: it takes part, and its host is not being drained.
+    #[must_use]
+    pub fn drive_takes_new(&self, id: DriveId) -> bool {
+        self.drive_is_up(id) && self.drive(id).and_then(|d| self.host(d.host)).is_some_and(|host| !host.draining)
     }
 
     /// Whether a drive and its host take part.

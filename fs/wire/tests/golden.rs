@@ -10,7 +10,9 @@ use forebay_types::{
     ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
-use forebay_wire::cluster::{ClusterReply, ClusterRequest};
+use forebay_wire::cluster::{
+    AdminRequest, ClusterReply, ClusterRequest, FormingHost, Heartbeat, ReplicaStatus, UnwantedReplica,
+};
 use forebay_wire::meta::{
     MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, PeerAction, PeerStep, ReadOp, TxnId,
 };
@@ -124,6 +126,32 @@ fn chunk_messages() {
 fn cluster_messages() {
     check("cluster-get-map", &ClusterRequest::GetMap { newer_than: Epoch(300) });
     check("cluster-open", &ClusterRequest::OpenSession { client: "n1".into(), fs: "scratch".into() });
+    let admin = |request| ClusterRequest::Admin { id: Uuid([3; 16]), request };
+    let host =
+        FormingHost { name: "s7".into(), address: "10.0.0.7:7440".into(), drives: vec![(Uuid([4; 16]), 1 << 40)] };
+    check("cluster-add-host", &admin(AdminRequest::AddHost(host)));
+    check("cluster-remove-host", &admin(AdminRequest::RemoveHost { name: "s7".into(), force: true }));
+    let replica = ReplicaStatus {
+        shard: ShardId(7),
+        leads: true,
+        term: 9,
+        applied: 300,
+        last: 301,
+        voters: vec![HostId(1), HostId(2)],
+        learners: vec![HostId(3)],
+    };
+    let beat = Heartbeat {
+        host: HostId(1),
+        epoch: Epoch(12),
+        drives: Vec::new(),
+        sessions: vec![SessionId(5)],
+        replicas: vec![replica],
+        flush_us: 4000,
+        answers_us: vec![(HostId(2), 250)],
+    };
+    check("cluster-heartbeat", &ClusterRequest::Heartbeat(beat));
+    let unwanted = vec![UnwantedReplica { shard: ShardId(7), term: 9, applied: 300 }];
+    check("cluster-beaten", &ClusterReply::Heartbeat { epoch: Epoch(12), ended: vec![SessionId(5)], unwanted });
     check("cluster-session", &ClusterReply::Session { session: SessionId(5), timeout_ms: 30_000 });
 }
 

@@ -43,6 +43,8 @@ pub struct World {
     pub crashes: u32,
     /// Hosts that hear nobody and are not heard.
     pub cut_off: BTreeSet<HostId>,
+    /// What leaders have said of hosts that were no members any more: host, term, and what they had applied.
+    pub strangers: Vec<(HostId, u64, u64)>,
     /// Entries a leader keeps behind what it has applied.
     pub log_kept: u64,
     flying: Vec<RaftMessage>,
@@ -95,6 +97,7 @@ impl World {
             trouble: 0,
             crashes: 0,
             cut_off: BTreeSet::new(),
+            strangers: Vec::new(),
             log_kept: u64::MAX,
             flying: Vec::new(),
             history: BTreeMap::new(),
@@ -139,6 +142,42 @@ impl World {
     pub fn restart(&mut self, host: HostId) {
         let kv = self.replicas[&host].kv.clone();
         self.replicas.insert(host, open(kv, host, false));
+    }
+
+    /// Notes which hosts are no members any more, as the leader has applied it.
+    pub fn note_strangers(&mut self) {
+        let Some(leader) = self.leader() else { return };
+        let term = self.group(leader).standing().term;
+        let Replica { at, members, .. } = &self.replicas[&leader];
+        let member = |host: &HostId| members.voters.contains(host) || members.learners.contains(host);
+        let strangers = self.replicas.keys().copied().filter(|host| !member(host));
+        self.strangers.extend(strangers.map(|host| (host, term, at.index)));
+    }
+
+    /// Erases the replica of a host of which that was said some time ago, if it may go; whether it went.
+    pub fn erase_stranger(&mut self) -> bool {
+        if self.strangers.is_empty() {
+            return false;
+        }
+        let at = self.dice.roll(self.strangers.len() as u32) as usize;
+        let (host, term, applied) = self.strangers.swap_remove(at);
+        let replica = &self.replicas[&host];
+        let kv = replica.kv.clone();
+        let mut batch = Batch::default();
+        if !replica.alive || !replica.group.forget(&mut batch, term, applied).unwrap() {
+            return false;
+        }
+        state_rows(&kv).into_iter().for_each(|(key, _)| batch.delete(key));
+        kv.write(batch, Durability::Flushed).unwrap();
+        let left = kv.scan(b"", &[0xff], usize::MAX).unwrap();
+        assert!(left.len() == 2 && !Group::exists(&kv, SHARD).unwrap(), "its term and its floor: {left:?}");
+        self.replicas.insert(host, open(kv, host, false));
+        true
+    }
+
+    /// Nothing that a host has said is on its way any more, as after the time that it must stay away.
+    pub fn forget_words_of(&mut self, host: HostId) {
+        self.flying.retain(|message| message.from != host);
     }
 
     /// A tick for everyone, and some of the messages.

@@ -8,12 +8,14 @@ use forebay_consensus::{Outcome, next_change};
 use forebay_env::{Batch, Durability, Kv};
 use forebay_meta::{Effect, Input, ReceiptKey, ShardConfig, Staging};
 use forebay_types::{HostId, ShardId};
+use forebay_wire::cluster::UnwantedReplica;
 use forebay_wire::map::HostState;
 use forebay_wire::meta::{MetaError, MetaReply};
-use forebay_wire::raft::{RaftBody, RaftMessage};
+use forebay_wire::raft::{MembersChange, RaftBody, RaftMessage};
 use tokio::sync::mpsc;
 
 use super::outbox::Outbox;
+use super::pulse::Pulse;
 use super::replica::{Replica, Todo, Waiter, answer};
 use super::transport::Transport;
 use super::{TICK_LEAST, Table, TookOver, read_lock, transfer};
@@ -44,6 +46,10 @@ pub(crate) enum Work {
     Fetched { shard: ShardId, from: HostId, staging: Result<Staging, String> },
     /// A replica fetches the state of a shard from here.
     FetchGoesOn { shard: ShardId, by: HostId },
+    /// A replica here is no member of its group any more.
+    Unwanted(UnwantedReplica),
+    /// Nothing is left of a replica that was erased.
+    Erased { shard: ShardId },
     /// The host stops.
     Stop,
 }
@@ -61,6 +67,9 @@ pub(super) struct Driver {
     pub client: forebay_client::Cluster,
     pub outbox: Outbox,
     pub transport: Transport,
+    pub pulse: Arc<Pulse>,
+    /// Shards whose rows are being erased: nothing is taken in for them meanwhile.
+    pub erasing: BTreeSet<ShardId>,
     pub took_over: TookOver,
     pub runtime: tokio::runtime::Handle,
     pub queue: mpsc::WeakSender<Work>,
@@ -112,6 +121,8 @@ impl Driver {
             }
             Work::Fetched { shard, from, staging } => self.fetched(shard, from, staging),
             Work::FetchGoesOn { shard, by } => self.with(shard, |replica| replica.group.fetch_goes_on(by)),
+            Work::Unwanted(replica) => self.unwanted(replica),
+            Work::Erased { shard } => drop(self.erasing.remove(&shard)),
             Work::Stop => {}
         }
     }
@@ -149,7 +160,7 @@ impl Driver {
             return true;
         }
         let map = self.map.get();
-        if usize::from(shard.0) >= map.shards.len() {
+        if usize::from(shard.0) >= map.shards.len() || self.erasing.contains(&shard) {
             return false;
         }
         let config = ShardConfig { shard, shard_count: map.shards.len() as u16, receipt_key: self.receipt_key.clone() };
@@ -193,6 +204,41 @@ impl Driver {
         }
     }
 
+    /// Erases a replica that should not be here any more.
+    fn unwanted(&mut self, unwanted: UnwantedReplica) {
+        let UnwantedReplica { shard, term, applied } = unwanted;
+        let wanted = self.map.get().shards.get(usize::from(shard.0)).is_none_or(|s| s.replicas.contains(&self.me));
+        let Some(replica) = self.replicas.get(&shard) else { return };
+        if wanted || replica.fetching {
+            return;
+        }
+        let mut batch = Batch::default();
+        forebay_meta::forget(shard, &mut batch);
+        match replica.group.forget(&mut batch, term, applied) {
+            Ok(true) => {}
+            Ok(false) => return,
+            Err(error) => return tracing::error!(%shard, %error, "an unwanted replica cannot be erased"),
+        }
+        if let Err(error) = self.kv.write(batch, Durability::Flushed) {
+            // It is still whole, or it is gone: nothing in between.
+            return tracing::error!(%shard, %error, "an unwanted replica cannot be erased");
+        }
+        tracing::info!(%shard, "the replica has moved to another host and is erased");
+        self.table.remove(shard);
+        self.replicas.remove(&shard);
+        self.erasing.insert(shard);
+        let (kv, outbox) = (self.kv.clone(), self.queue.clone());
+        self.runtime.spawn_blocking(move || {
+            if let Err(error) = forebay_meta::erase(&*kv, shard) {
+                tracing::error!(%shard, %error, "rows of an erased replica are left until the next start");
+            }
+            if let Some(queue) = outbox.upgrade() {
+                // The driver ends with the host; then the next start goes on.
+                let _ = queue.blocking_send(Work::Erased { shard });
+            }
+        });
+    }
+
     fn tick(&mut self) {
         let now = self.clock.nanos();
         // Ticks that come late are not made up for: time that seems to pass too fast would break promises.
@@ -230,28 +276,37 @@ impl Driver {
             self.open(shard);
         }
         let up = |host: HostId| map.host(host).is_some_and(|entry| entry.state == HostState::Up);
+        let slow = |host: HostId| map.host(host).is_some_and(|entry| entry.slow);
         for (id, replica) in &mut self.replicas {
             let Some(wanted) = map.shards.get(usize::from(id.0)).map(|shard| &shard.replicas) else { continue };
             if !replica.leads() {
                 continue;
             }
             replica.led_ticks = replica.led_ticks.saturating_add(BALANCE_TICKS);
-            let group = &mut replica.group;
-            let members = group.standing().members;
-            if let Some(change) = next_change(&members, wanted, self.me, &|host| group.caught_up(host)) {
-                // Refused while the one before is under way.
-                let _ = group.change_members(change);
-                continue;
-            }
-            let able = |host: &&HostId| up(**host) && members.voters.contains(host) && group.caught_up(**host);
-            let better = match wanted.contains(&self.me) {
-                false => wanted.iter().find(able),
-                true if replica.led_ticks >= LEAD_TICKS => wanted.first().filter(|host| **host != self.me).filter(able),
-                true => None,
+            let members = replica.group.standing().members;
+            let able = |host: &&HostId| {
+                **host != self.me && up(**host) && members.voters.contains(host) && replica.group.caught_up(**host)
+            };
+            let quick = |host: &&HostId| able(host) && !slow(**host);
+            let settled = replica.led_ticks >= LEAD_TICKS;
+            let better = if !wanted.contains(&self.me) {
+                wanted.iter().find(quick).or_else(|| wanted.iter().find(able))
+            } else if slow(self.me) {
+                wanted.iter().find(quick)
+            } else {
+                wanted.first().filter(|_| settled).filter(quick)
             };
             if let Some(&host) = better {
                 tracing::info!(shard = %id, to = %host, "handing over");
                 replica.hand_over(host);
+                continue;
+            }
+            match next_change(&members, wanted, self.me, &|host| replica.group.caught_up(host)) {
+                // What it said before it was removed may still be on its way.
+                Some(MembersChange::AddLearner(host)) if replica.removed_lately(host) => {}
+                // Refused while the one before is under way.
+                Some(change) => drop(replica.group.change_members(change)),
+                None => {}
             }
         }
     }
@@ -277,7 +332,11 @@ impl Driver {
             }
             if !batch.is_empty() {
                 let durability = if flush { Durability::Flushed } else { Durability::Buffered };
+                let since = std::time::Instant::now();
                 self.kv.write(batch, durability).map_err(|error| error.to_string())?;
+                if flush {
+                    self.pulse.flushed(since.elapsed());
+                }
             }
             for (id, mut out) in under_way {
                 let Some(replica) = self.replicas.get_mut(&id) else { continue };

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
+use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_consensus::{Committed, CommittedData, FIRST, Group, Outcome, encode_members};
@@ -10,7 +11,9 @@ use forebay_meta::{Applied, Effect, Entry, Input, OpenTable, Shard, ShardConfig,
 use forebay_types::{HostId, LogPosition, OpId, ShardId};
 use forebay_wire::cluster::ReplicaStatus;
 use forebay_wire::meta::{MetaError, MetaReply};
+use forebay_wire::raft::Members;
 use tokio::sync::oneshot;
+use tokio::time::Instant;
 
 use super::lead::{Lead, LeadState};
 use super::{AnyShard, read_lock};
@@ -21,6 +24,9 @@ use crate::placement::MapPlacement;
 const LOG_KEPT: u64 = 8192;
 /// The log is cut when so many more than that are there.
 const LOG_SLACK: u64 = 1024;
+/// A host that was removed from the group comes back after this long at the earliest: longer than any message of its
+/// former replica can be on its way, which would speak for entries that the new one does not have.
+const RETURN_AFTER: Duration = Duration::from_secs(30);
 
 /// What others on the host see of a replica.
 pub(crate) struct Served {
@@ -88,6 +94,8 @@ pub(super) struct Replica {
     /// Who waits for mutations that need another shard's answer first.
     waiting: BTreeMap<OpId, Vec<oneshot::Sender<MetaReply>>>,
     confirmed_ns: Option<u64>,
+    /// Hosts that have been removed from the group, and when.
+    removed: BTreeMap<HostId, Instant>,
 }
 
 impl Replica {
@@ -98,7 +106,7 @@ impl Replica {
         let corrupt = |reason: String| ShardError::Corrupt { what: "members of a group", reason };
         let members = match shard.members()? {
             Some(bytes) => forebay_consensus::decode_members(&bytes).map_err(|e| corrupt(e.to_string()))?,
-            None => forebay_wire::raft::Members::default(),
+            None => Members::default(),
         };
         let group = Group::open(kv.clone(), id, me, shard.applied(), &members, preferred)
             .map_err(|error| corrupt(error.to_string()))?;
@@ -125,7 +133,21 @@ impl Replica {
             proposed: VecDeque::new(),
             waiting: BTreeMap::new(),
             confirmed_ns: None,
+            removed: BTreeMap::new(),
         })
+    }
+
+    /// Whether a host was a member of the group not long ago and is none now.
+    pub fn removed_lately(&self, host: HostId) -> bool {
+        self.removed.get(&host).is_some_and(|at| at.elapsed() < RETURN_AFTER)
+    }
+
+    fn note_removed(&mut self, before: &Members, now: &Members) {
+        let all = |members: &Members| [members.voters.as_slice(), &members.learners].concat();
+        let now = all(now);
+        let gone = all(before).into_iter().filter(|host| !now.contains(host));
+        self.removed.retain(|_, at| at.elapsed() < RETURN_AFTER);
+        self.removed.extend(gone.map(|host| (host, Instant::now())));
     }
 
     /// Whether inputs are taken.
@@ -190,7 +212,9 @@ impl Replica {
 
     /// What was collected is stored: applies what is committed.
     pub fn settle(&mut self, out: &mut Outcome) -> Result<Todo, ShardError> {
+        let before = self.group.standing().members;
         self.group.persisted(out);
+        self.note_removed(&before, &self.group.standing().members);
         if out.installed {
             let shard = Shard::open(self.kv.clone(), self.config.clone())?;
             let at = shard.applied();
