@@ -37,6 +37,10 @@ pub struct ClusterSettings {
     pub filesystem: String,
     /// The erasure code, as in `4+2`.
     pub code: String,
+    /// Storage hosts that [`crate::Mounted`] starts.
+    pub hosts: u32,
+    /// Of the storage hosts, how many of the last ones the cluster is not formed of.
+    pub spare: usize,
     /// Metadata shards.
     pub shards: u16,
     /// Size of each host's one drive, in MiB.
@@ -50,6 +54,8 @@ impl Default for ClusterSettings {
         ClusterSettings {
             filesystem: "demo".to_owned(),
             code: "4+2".to_owned(),
+            hosts: 6,
+            spare: 0,
             shards: 8,
             drive_mib: 2048,
             log: "info".to_owned(),
@@ -99,7 +105,8 @@ impl Cluster {
         let create = own_program(&self.hosts[0], "forebay")?
             .args(["--key", KEY, "cluster", "create", "--name", "lab", "--ec", &settings.code, "--shards"])
             .arg(settings.shards.to_string());
-        create.args(self.addresses()).deadline(ASK).run()?;
+        let addresses = self.addresses();
+        create.args(&addresses[..addresses.len() - settings.spare]).deadline(ASK).run()?;
         self.forebay(&self.hosts[0])?.args(["fs", "create", &settings.filesystem]).deadline(ASK).run()?;
         Ok(())
     }
@@ -146,6 +153,12 @@ impl Cluster {
             daemon.wait_ready(UP, || listening(daemon) > before)?;
         }
         Ok(())
+    }
+
+    /// `ip:port` of a host; panics on a name that is none of the cluster's.
+    pub fn address_of(&self, host: &str) -> String {
+        let place = self.hosts.iter().position(|node| node.name() == host);
+        self.addresses().swap_remove(place.unwrap_or_else(|| panic!("no storage host {host}")))
     }
 
     /// Names of all hosts.

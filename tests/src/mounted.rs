@@ -1,4 +1,4 @@
-//! The usual stage of a filesystem test: six storage hosts, and clients with the filesystem mounted; no Slurm.
+//! The usual stage of a filesystem test: storage hosts, six unless set otherwise, and clients with the filesystem mounted; no Slurm.
 
 use std::path::{Path, PathBuf};
 use std::time::Duration;
@@ -25,10 +25,11 @@ pub struct Mounted {
 }
 
 impl Mounted {
-    /// Starts six hosts and so many clients.
+    /// Starts the hosts and so many clients.
     pub fn start(clients: u32, settings: &ClusterSettings) -> Result<Self, LabError> {
         let names: Vec<String> = (1..=clients).map(|number| format!("c{number}")).collect();
-        let builder = names.iter().fold(Lab::builder().storage_hosts(6), |builder, name| builder.node(name));
+        let builder =
+            names.iter().fold(Lab::builder().storage_hosts(settings.hosts), |builder, name| builder.node(name));
         let lab = builder.start()?;
         let cluster = Cluster::start(&lab, settings)?;
         let clients: Vec<Node> = names.iter().map(|name| lab.node(name)).collect();

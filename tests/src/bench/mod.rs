@@ -1,8 +1,10 @@
 //! The benchmark: the same work on a Forebay mount and on this machine's own disk, in one run.
 //!
 //! [`fio`] measures streams and random access, [`files`] creates, looks at, reads and removes files. Figures come in pairs, and what
-//! counts is their ratio: both share one machine with whatever else runs on it.
+//! counts is their ratio: both share one machine with whatever else runs on it. [`failover`] has no pair: a local disk
+//! has no leader to lose.
 
+pub mod failover;
 pub mod files;
 pub mod fio;
 
@@ -18,7 +20,8 @@ use crate::node::User;
 use crate::paths;
 
 /// Groups of figures, in the order they are measured.
-pub const GROUPS: [&str; 5] = ["seq", "rand", "sync", "small", "md"];
+pub const GROUPS: [&str; 6] = ["seq", "rand", "sync", "small", "md", FAILOVER];
+const FAILOVER: &str = "failover";
 const OURS: &str = "forebay";
 const LOCAL: &str = "local";
 const RATIO: &str = "ratio";
@@ -41,7 +44,7 @@ pub struct Figure {
     pub unit: &'static str,
     /// On what: `forebay`, `local`, or `ratio` (forebay to local).
     pub label: &'static str,
-    /// How much; more is better.
+    /// How much; more is better, but for times.
     pub value: f64,
 }
 
@@ -80,7 +83,7 @@ impl Place<'_> {
 pub fn run(options: &Options) -> Result<(), LabError> {
     let settings =
         ClusterSettings { drive_mib: 2048, log: "warn,forebayd=info".to_owned(), ..ClusterSettings::default() };
-    let at = Mounted::start(1, &settings)?;
+    let mut at = Mounted::start(1, &settings)?;
     at.lab.expect_anything_logged();
     let disk = format!("{}/bench", paths::DISK);
     at.client(0).shell(&User::root(), &format!("mkdir -p {MOUNT}/bench {disk}"))?;
@@ -88,13 +91,20 @@ pub fn run(options: &Options) -> Result<(), LabError> {
     let ours = Place { at: &at, inside: format!("{MOUNT}/bench"), outside: at.path(0, "bench")?, ours: true };
     let mut figures = Vec::new();
     println!("{:<20} {:>12} {:>12} {:>8}", "metric", OURS, LOCAL, RATIO);
-    for group in GROUPS.iter().filter(|group| options.only.as_ref().is_none_or(|only| only == *group)) {
+    let wanted = |group: &str| options.only.as_ref().is_none_or(|only| only == group);
+    for group in GROUPS.iter().filter(|group| **group != FAILOVER && wanted(group)) {
         let pairs = measure(group, &ours)?.into_iter().zip(measure(group, &local)?);
         for ((metric, unit, here), (_, _, there)) in pairs {
             println!("{metric:<20} {here:>12.1} {there:>12.1} {:>7.3}x  {unit}", here / there);
             let figure = |label, value| Figure { metric, unit, label, value };
             figures.extend([figure(OURS, here), figure(LOCAL, there)]);
             figures.push(Figure { unit: "x", ..figure(RATIO, here / there) });
+        }
+    }
+    if wanted(FAILOVER) {
+        for (metric, unit, value) in failover::measure(&mut at)? {
+            println!("{metric:<20} {value:>12.1} {:>12} {:>9}  {unit}", "", "");
+            figures.push(Figure { metric, unit, label: OURS, value });
         }
     }
     if let Some(path) = &options.json {
