@@ -17,7 +17,9 @@ use forebay_client::{ClientOptions, Cluster, Filesystem};
 use forebay_net::{ClusterKey, Role, call_cluster};
 use forebay_server::{DriveSpec, Host, HostConfig};
 use forebay_types::{Geometry, TierId, Uuid};
-use forebay_wire::cluster::{AttachTier, ClusterReply, ClusterRequest, Formation, FormingHost, TierCredentials};
+use forebay_wire::cluster::{
+    AdminRequest, AttachTier, ClusterReply, ClusterRequest, Formation, FormingHost, TierCredentials,
+};
 use tokio::time::Instant;
 
 pub use disk::{Disk, Spoil};
@@ -106,8 +108,8 @@ impl Testbed {
             bed.addresses.push(address);
         }
         bed.form(forming).await;
-        let request = ClusterRequest::CreateFs { name: FILESYSTEM.into() };
-        let reply = bed.cluster("maker").ask(&request).await.expect("the cluster group answers");
+        let request = AdminRequest::CreateFs { name: FILESYSTEM.into() };
+        let reply = bed.cluster("maker").administer(request).await.expect("the cluster group answers");
         assert!(matches!(reply, ClusterReply::Filesystem { .. }), "no filesystem is made: {reply:?}");
         bed
     }
@@ -189,7 +191,7 @@ impl Testbed {
             region: String::new(),
             credentials: TierCredentials::default(),
         };
-        let reply = self.cluster("maker").ask(&ClusterRequest::AttachTier(attach)).await;
+        let reply = self.cluster("maker").administer(AdminRequest::AttachTier(attach)).await;
         let Ok(ClusterReply::Tier { tier, .. }) = reply else { panic!("no tier is attached: {reply:?}") };
         tier
     }
