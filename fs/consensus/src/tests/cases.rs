@@ -1,12 +1,12 @@
 use std::collections::BTreeSet;
 
-use forebay_env::Batch;
+use forebay_env::{Batch, Durability, Kv};
 use forebay_types::{HostId, ShardId};
 use forebay_wire::raft::{Members, MembersChange, RaftBody, RaftMessage};
 use proptest::prelude::*;
 
 use super::world::World;
-use crate::{FIRST, Outcome, next_change};
+use crate::{ELECTION_TICKS, FIRST, Outcome, next_change};
 
 fn hosts(ids: &[u32]) -> Vec<HostId> {
     ids.iter().copied().map(HostId).collect()
@@ -45,6 +45,46 @@ fn a_leader_cut_off_confirms_nothing_and_steps_down() {
     world.ticks(45);
     assert!(!world.group(HostId(1)).standing().leads);
     world.settle();
+}
+
+/// Has `candidate` ask for a vote, as one does that the leader has told to take over. Whether it is given: never before
+/// what was promised is in the store.
+fn ask_vote(world: &mut World, candidate: HostId, voter: HostId, term: u64) -> Option<bool> {
+    let last = world.group(candidate).standing().last;
+    let (commit, commit_term) = (last, FIRST.term + 1);
+    let body = RaftBody::Vote { pre: false, index: last, log_term: commit_term, commit, commit_term, transfer: true };
+    let replica = world.replicas.get_mut(&voter).unwrap();
+    replica.group.step(RaftMessage { shard: ShardId(3), from: candidate, to: voter, term, body });
+    let mut answer = None;
+    while replica.group.has_ready() {
+        let (mut batch, mut out) = (Batch::default(), Outcome::default());
+        let flush = replica.group.collect(&mut batch, &mut out);
+        let is_vote = |message: &RaftMessage| matches!(message.body, RaftBody::VoteReply { pre: false, .. });
+        assert!(!out.messages.iter().any(is_vote), "a vote is given before it is kept");
+        let durability = if flush { Durability::Flushed } else { Durability::Buffered };
+        replica.kv.write(batch, durability).unwrap();
+        replica.group.persisted(&mut out);
+        answer = out.messages.iter().rev().find_map(|message| match message.body {
+            RaftBody::VoteReply { pre: false, reject, .. } if message.to == candidate => Some(!reject),
+            _ => None,
+        });
+    }
+    answer
+}
+
+#[test]
+fn a_vote_that_was_given_is_nobody_else_s_after_a_crash() {
+    let mut world = World::new(3, 0, 8);
+    world.ticks(6);
+    let term = world.group(HostId(2)).standing().term + 1;
+    assert_eq!(ask_vote(&mut world, HostId(3), HostId(2), term), Some(true));
+    assert_eq!(ask_vote(&mut world, HostId(1), HostId(2), term), Some(false), "one vote a term");
+    // Nothing survives that was not flushed.
+    world.replicas[&HostId(2)].kv.crash(0);
+    world.restart(HostId(2));
+    (0..ELECTION_TICKS).for_each(|_| world.group(HostId(2)).tick(&mut |sides| sides - 1));
+    assert_eq!(ask_vote(&mut world, HostId(1), HostId(2), term), Some(false), "the vote was given to another");
+    assert_eq!(ask_vote(&mut world, HostId(3), HostId(2), term), Some(true), "and is still that one's");
 }
 
 #[test]
