@@ -116,3 +116,7 @@ impl Shards {
         }
     }
 }
+
+#[cfg(test)]
+#[path = "shard_tests.rs"]
+mod tests;

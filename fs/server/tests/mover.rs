@@ -259,18 +259,27 @@ async fn a_store_that_keeps_something_else_is_found_out_and_nothing_says_that_al
     let world = World { _bed: bed, cold: disk.path().to_owned(), fs, tier };
     let dir = world.directory("out").await;
     world.write(dir, "good", &pattern(5_000, 1)).await;
-    world.write(dir, "bad", &Bytes::from([&b"rots"[..], &pattern(5_000, 2)].concat())).await;
-    // The file's copy, then the manifest, whose text begins like this.
-    for (begins, spoilt) in [("rots", "bad"), ("{", "_manifest.json")] {
-        for how in [Spoil::Flip, Spoil::Cut] {
-            disk.spoil(begins.as_bytes(), how);
-            let prefix = format!("{spoilt}/{how:?}");
-            let error = world.run(world.export(dir, &prefix, "job 7")).await.unwrap_err();
-            let named = matches!(&error, TierError::Verify { url, .. } if url.ends_with(&format!("{prefix}/{spoilt}")));
-            assert!(named, "{how:?}: {error}");
-            assert!(world.cold(&format!("{prefix}/good")).exists(), "the other file is copied all the same");
-            assert!(!world.cold(&format!("{prefix}/_done")).exists(), "{how:?}: marked as complete");
-        }
+    let begins = |begin: &[u8], size| Bytes::from([begin, &pattern(size, 2)].concat());
+    world.write(dir, "bad", &begins(b"rots", 5_000)).await;
+    // Too large to be read back.
+    world.write(dir, "large", &begins(b"large", 9_000_000)).await;
+    let spoilt = [
+        ("rots", Spoil::Flip, "bad"),
+        ("rots", Spoil::Cut, "bad"),
+        ("large", Spoil::Cut, "large"),
+        ("large", Spoil::Replace, "large"),
+        // How the manifest begins.
+        ("{", Spoil::Flip, "_manifest.json"),
+        ("{", Spoil::Cut, "_manifest.json"),
+    ];
+    for (begins, how, name) in spoilt {
+        disk.spoil(begins.as_bytes(), how);
+        let prefix = format!("{name}-{how:?}");
+        let error = world.run(world.export(dir, &prefix, "job 7")).await.unwrap_err();
+        let named = matches!(&error, TierError::Verify { url, .. } if url.ends_with(&format!("{prefix}/{name}")));
+        assert!(named, "{name}, {how:?}: {error}");
+        assert!(world.cold(&format!("{prefix}/good")).exists(), "the other files are copied all the same");
+        assert!(!world.cold(&format!("{prefix}/_done")).exists(), "{name}, {how:?}: marked as complete");
     }
 }
 

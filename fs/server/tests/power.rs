@@ -8,6 +8,7 @@ use forebay_testbed::{Disk, Plan, TIMEOUT, Testbed};
 use forebay_types::{Cred, InodeId};
 use forebay_wire::meta::{NewNode, RenameHow};
 use tokio::sync::mpsc::{UnboundedReceiver, UnboundedSender, unbounded_channel};
+use tokio::time::Instant;
 
 const ROOT: Cred = Cred::ROOT;
 /// How long writers try what does not work any more.
@@ -136,4 +137,35 @@ async fn what_was_synced_outlives_a_power_failure_of_every_host() {
         check(&reader, &durable).await;
         reader.unmount().await.unwrap();
     }
+}
+
+/// A host answered for a chunk that its drive had not flushed yet: that is over too soon for the power to fail in between.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn who_syncs_waits_for_the_drives() {
+    let disk = Disk::mount();
+    let world = Testbed::start_on(Plan { drive_bytes: 96 << 20, ..Plan::THREE }, &disk).await;
+    let fs = world.mount("writer").await;
+    let ino = fs.create(&ROOT, fs.root(), b"f", NewNode::File, 0o644, true).await.unwrap().attr.ino;
+    fs.open(&ROOT, ino, true, true).await.unwrap();
+    // Whatever a first write needs is there.
+    fs.write(ino, 0, content(3)).await.unwrap();
+    fs.fsync(ino).await.unwrap();
+    disk.hold_syncs("drive");
+    fs.write(ino, 0, content(8)).await.unwrap();
+    let syncing = fs.clone();
+    let sync = tokio::spawn(async move { syncing.fsync(ino).await });
+    let until = Instant::now() + TIMEOUT;
+    while disk.syncs_held() < Plan::THREE.hosts {
+        assert!(Instant::now() < until, "{} drives flush", disk.syncs_held());
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    // The metadata goes on: what it was asked before these is done when they are.
+    for n in 0..20 {
+        fs.mkdir(&ROOT, fs.root(), format!("d{n}").as_bytes(), 0o755).await.unwrap();
+    }
+    assert!(!sync.is_finished(), "synced, with no drive flushed");
+    disk.release_syncs();
+    sync.await.unwrap().unwrap();
+    fs.release(ino).await.unwrap();
+    fs.unmount().await.unwrap();
 }

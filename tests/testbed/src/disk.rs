@@ -16,6 +16,7 @@ use forebay_fuse::abi::{
 use forebay_fuse::transport::{Classic, Device, MountFlags, MountSettings};
 use forebay_fuse::{Context, Errno, Filesystem, Session, Settings};
 use nix::mount::{MntFlags, umount2};
+use tokio::sync::Notify;
 
 use crate::medium::{Medium, Stat};
 
@@ -27,8 +28,10 @@ const KEEP_SIZE: u32 = nix::libc::FALLOC_FL_KEEP_SIZE.cast_unsigned();
 pub enum Spoil {
     /// One bit of it is another.
     Flip,
-    /// Its second half is not kept.
+    /// Only the first half of what is written first is kept.
     Cut,
+    /// When it is given another name, zeros have that instead: somebody else has written it.
+    Replace,
 }
 
 struct State {
@@ -36,24 +39,56 @@ struct State {
     on: bool,
     /// Files that begin like this are spoilt.
     spoil: Option<(Vec<u8>, Spoil)>,
+    /// The file that is being cut.
+    cut: Option<u64>,
+    /// Files of this name are not synced for now.
+    held: Option<Vec<u8>>,
+    /// Syncs that wait for that.
+    waiting: usize,
 }
 
 impl State {
+    fn spoils(&self, begin: &[u8]) -> Option<Spoil> {
+        self.spoil.as_ref().filter(|(begins, _)| begin.starts_with(begins)).map(|(_, how)| *how)
+    }
+
     fn write(&mut self, ino: u64, offset: u64, data: &[u8]) -> Result<(), Errno> {
-        let spoil = self.spoil.as_ref().filter(|(begins, _)| offset == 0 && data.starts_with(begins));
-        match spoil.map(|(_, how)| *how) {
-            None => self.medium.write(ino, offset, data),
-            Some(Spoil::Cut) => self.medium.write(ino, offset, &data[..data.len() / 2]),
+        match self.spoils(data).filter(|_| offset == 0) {
+            Some(Spoil::Cut) => {
+                self.cut = Some(ino);
+                self.medium.write(ino, offset, &data[..data.len() / 2])
+            }
             Some(Spoil::Flip) => {
                 let mut data = data.to_vec();
                 data.last_mut().into_iter().for_each(|byte| *byte ^= 8);
                 self.medium.write(ino, offset, &data)
             }
+            _ if self.cut == Some(ino) => Ok(()),
+            _ => self.medium.write(ino, offset, data),
         }
+    }
+
+    fn link(&mut self, ino: u64, dir: u64, name: &[u8]) -> Result<Stat, Errno> {
+        let content = self.medium.read(ino, 0, u32::MAX)?;
+        if self.spoils(content) != Some(Spoil::Replace) {
+            return self.medium.link(ino, dir, name);
+        }
+        let zeros = vec![0; content.len()];
+        let other = self.medium.make(dir, name, self.medium.stat(ino)?.mode)?.ino;
+        self.medium.write(other, 0, &zeros)?;
+        self.medium.stat(other)
+    }
+
+    /// Whether a sync of the file must wait.
+    fn holds(&self, ino: u64) -> bool {
+        self.held.as_ref().is_some_and(|name| self.medium.is_named(ino, name))
     }
 }
 
-struct Drive(Mutex<State>);
+struct Drive {
+    state: Mutex<State>,
+    let_go: Notify,
+}
 
 /// A mounted disk; unmounted when it is dropped.
 pub struct Disk {
@@ -67,7 +102,9 @@ impl Disk {
     #[must_use]
     pub fn mount() -> Self {
         let dir = tempfile::tempdir().expect("a temporary folder");
-        let drive = Arc::new(Drive(Mutex::new(State { medium: Medium::default(), on: true, spoil: None })));
+        let (medium, spoil, cut, held, waiting) = Default::default();
+        let state = Mutex::new(State { medium, on: true, spoil, cut, held, waiting });
+        let drive = Arc::new(Drive { state, let_go: Notify::new() });
         let device = Device::open().expect("/dev/fuse is there");
         let how = MountSettings {
             source: "disk".into(),
@@ -93,6 +130,23 @@ impl Disk {
     /// From now on files that begin with `begins` are spoilt when they are written.
     pub fn spoil(&self, begins: &[u8], how: Spoil) {
         self.drive.lock().spoil = Some((begins.to_vec(), how));
+    }
+
+    /// Keeps syncs of files of this name waiting until [`Self::release_syncs`].
+    pub fn hold_syncs(&self, name: &str) {
+        self.drive.lock().held = Some(name.as_bytes().to_vec());
+    }
+
+    /// Syncs that are kept waiting.
+    #[must_use]
+    pub fn syncs_held(&self) -> usize {
+        self.drive.lock().waiting
+    }
+
+    /// Lets syncs go on.
+    pub fn release_syncs(&self) {
+        self.drive.lock().held = None;
+        self.drive.let_go.notify_waiters();
     }
 
     /// The power fails: what was not synced may be lost, which of it `seed` says, and nothing works any more.
@@ -124,7 +178,7 @@ impl Drop for Disk {
 
 impl Drive {
     fn lock(&self) -> MutexGuard<'_, State> {
-        self.0.lock().unwrap_or_else(PoisonError::into_inner)
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
     fn powered<T>(&self, act: impl FnOnce(&mut State) -> Result<T, Errno>) -> Result<T, Errno> {
@@ -208,7 +262,7 @@ impl Filesystem for Drive {
     }
 
     async fn link(&self, _: &Context, node: NodeId, target: NodeId, name: Bytes) -> Result<Entry, Errno> {
-        self.with(|medium| medium.link(target.0, node.0, &name)).map(entry)
+        self.powered(|state| state.link(target.0, node.0, &name)).map(entry)
     }
 
     async fn open(&self, _: &Context, node: NodeId, flags: u32, _: bool) -> Result<Opened, Errno> {
@@ -249,7 +303,19 @@ impl Filesystem for Drive {
     }
 
     async fn fsync(&self, _: &Context, node: NodeId, _: Handle, _: bool) -> Result<(), Errno> {
-        self.with(|medium| medium.sync(node.0))
+        loop {
+            let go_on = self.let_go.notified();
+            let held = self.powered(|state| {
+                let held = state.holds(node.0);
+                state.waiting += usize::from(held);
+                if held { Ok(true) } else { state.medium.sync(node.0).map(|()| false) }
+            })?;
+            if !held {
+                return Ok(());
+            }
+            go_on.await;
+            self.lock().waiting -= 1;
+        }
     }
 
     async fn opendir(&self, _: &Context, _: NodeId, _: u32) -> Result<Opened, Errno> {

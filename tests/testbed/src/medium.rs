@@ -108,6 +108,11 @@ impl Medium {
         self.stat(*self.node(dir)?.names.get(name).ok_or(Errno::ENOENT)?)
     }
 
+    /// Whether a node has this name, in whichever directory.
+    pub fn is_named(&self, ino: u64, name: &[u8]) -> bool {
+        self.nodes.values().any(|node| node.names.get(name) == Some(&ino))
+    }
+
     /// Attributes.
     pub fn stat(&self, ino: u64) -> Result<Stat, Errno> {
         Ok(self.node(ino)?.stat(ino))
