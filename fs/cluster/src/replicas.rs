@@ -133,7 +133,9 @@ fn balance(map: &ClusterMap, loads: &Loads, standing: &dyn Fn(ShardId) -> Standi
     for (most, _) in crowded {
         let there = map.shards.iter().filter(|s| s.replicas.contains(&most) && !s.replicas.contains(&least));
         let movable = there.filter(|shard| standing(shard.id) == Standing::Settled);
-        if let Some(shard) = movable.min_by_key(|shard| (shard.replicas.first() == Some(&most), shard.id)) {
+        // Places are the order in which hosts are asked who leads: those of the last disturb least.
+        let place = |shard: &ShardEntry| shard.replicas.iter().position(|host| *host == most);
+        if let Some(shard) = movable.min_by_key(|shard| (std::cmp::Reverse(place(shard)), shard.id)) {
             let replicas = shard.replicas.iter().map(|host| if *host == most { least } else { *host }).collect();
             return Some(Move { shard: shard.id, replicas });
         }
