@@ -175,9 +175,11 @@ impl World {
         true
     }
 
-    /// Nothing that a host has said is on its way any more, as after the time that it must stay away.
+    /// Nothing that a host has said, and nothing that was said of its going, is on its way any more: it has stayed away
+    /// for long, and is wanted again.
     pub fn forget_words_of(&mut self, host: HostId) {
         self.flying.retain(|message| message.from != host);
+        self.strangers.retain(|(stranger, ..)| *stranger != host);
     }
 
     /// A tick for everyone, and some of the messages.
