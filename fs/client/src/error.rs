@@ -1,7 +1,7 @@
 //! What a client operation can fail with.
 
 use forebay_net::NetError;
-use forebay_types::{Errno, SessionId, ShardId, StripeId};
+use forebay_types::{Errno, InodeId, SessionId, ShardId, StripeId};
 use forebay_wire::cluster::ClusterError;
 use forebay_wire::tier::TierError;
 
@@ -66,6 +66,12 @@ pub enum ClientError {
         shard: ShardId,
         /// Why it could not be told.
         reason: Box<ClientError>,
+    },
+    /// Others may have changed a file while this client could not be reached: what it had not written back is lost.
+    #[error("{ino} was written here and not made durable while this client could not be reached for longer than a lease: that is lost")]
+    LeaseLost {
+        /// The file.
+        ino: InodeId,
     },
     /// An answer that does not fit the question; a defect of the peer.
     #[error("{what} was answered by something else")]

@@ -3,16 +3,12 @@
 use std::collections::HashMap;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
 use forebay_cache::WriteBuffer;
 use forebay_types::{Attr, ByteRange, Extent, InodeId, LifetimeClass, Timestamp};
 use tokio::time::Instant;
 
 use crate::ClientError;
-
-/// Extents are believed for this long without asking again, while a file is open.
-const EXTENTS_LIFE: Duration = Duration::from_secs(1);
 
 /// Extents of a part of a file, as a shard told them.
 #[derive(Clone, Debug)]
@@ -21,14 +17,13 @@ pub(crate) struct KnownExtents {
     pub attr: Attr,
     pub class: LifetimeClass,
     pub extents: Arc<Vec<Extent>>,
-    pub asked_at: Instant,
 }
 
 impl KnownExtents {
-    /// Whether they still answer for `range`.
+    /// Whether they answer for `range`.
     pub fn cover(&self, range: ByteRange) -> bool {
         let end = range.end().min(self.attr.size);
-        self.asked_at.elapsed() < EXTENTS_LIFE && self.range.offset <= range.offset && end <= self.range.end()
+        self.range.offset <= range.offset && end <= self.range.end()
     }
 }
 
@@ -86,11 +81,17 @@ pub(crate) struct File {
     state: Mutex<FileState>,
     /// Held while dirty bytes go out, or the size is changed: one at a time.
     pub flush_lock: tokio::sync::Mutex<()>,
+    lost: AtomicU64,
     /// Held while a cold range is recalled: one at a time.
     pub recall_lock: tokio::sync::Mutex<()>,
 }
 
 impl File {
+    /// Times that an exclusive lease of it was lost.
+    pub fn times_lost(&self) -> u64 {
+        self.lost.load(Ordering::Acquire)
+    }
+
     pub fn lock(&self) -> MutexGuard<'_, FileState> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -151,6 +152,7 @@ impl Files {
                 ino,
                 state: Mutex::default(),
                 flush_lock: tokio::sync::Mutex::default(),
+                lost: AtomicU64::new(0),
                 recall_lock: tokio::sync::Mutex::default(),
             })
         };
@@ -172,6 +174,22 @@ impl Files {
         if idle {
             files.remove(&ino);
         }
+    }
+
+    /// An exclusive lease is lost: others may have written meanwhile, so what was written behind must not follow.
+    pub fn lose(&self, ino: InodeId) {
+        let Some(file) = self.find(ino) else { return };
+        let mut state = file.lock();
+        file.lost.fetch_add(1, Ordering::AcqRel);
+        if state.is_clean() {
+            return;
+        }
+        tracing::error!(%ino, bytes = state.dirty.bytes(), "a lease was lost with bytes that were not written back");
+        self.sub_dirty(state.dirty.bytes());
+        state.dirty = WriteBuffer::default();
+        state.dirty_since = None;
+        state.touch = Touch::default();
+        state.error = Some(ClientError::LeaseLost { ino });
     }
 
     /// Every file remembered.

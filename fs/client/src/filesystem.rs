@@ -26,10 +26,7 @@ pub struct Filesystem {
     background: Arc<Background>,
 }
 
-/// How often new leaders of shards are told what is open: several times within the time they wait for that.
-const KEEP_OPENS: Duration = Duration::from_secs(10);
-
-/// The tasks that write back what is old, and keep what is open. They have handles of their own, so dropping handles
+/// The tasks that write back what is old, and keep leases good. They have handles of their own, so dropping handles
 /// does not end them: [`Filesystem::unmount`] and [`Filesystem::abandon`] do.
 struct Background {
     tasks: std::sync::Mutex<tokio::task::JoinSet<()>>,
@@ -50,17 +47,25 @@ impl Filesystem {
     pub async fn mount(cluster: &Cluster, name: &str, client: &str) -> Result<Self, ClientError> {
         let id = Self::find(cluster, name).await?;
         let session = Arc::new(Session::open(cluster, client, name).await?);
+        let files: Arc<Files> = Arc::default();
         let background = Arc::new(Background { tasks: std::sync::Mutex::default() });
         let this = Self {
-            shards: Shards { cluster: cluster.clone(), session, fs: id, opens: Arc::default() },
+            shards: Shards {
+                cluster: cluster.clone(),
+                session,
+                fs: id,
+                opens: Arc::default(),
+                leases: Arc::default(),
+                files: files.clone(),
+            },
             stripes: Stripes::new(cluster.clone()),
             pool: Arc::default(),
-            files: Arc::default(),
+            files,
             name: name.into(),
             background,
         };
         this.background.lock().spawn(this.clone().write_back_old());
-        this.background.lock().spawn(keep_opens(this.shards.clone()));
+        this.background.lock().spawn(this.clone().keep_leases());
         Ok(this)
     }
 
@@ -140,14 +145,5 @@ impl Filesystem {
     pub async fn abandon(&self) {
         self.background.stop();
         self.shards.session.close(Duration::from_secs(5)).await;
-    }
-}
-
-async fn keep_opens(shards: Shards) {
-    let mut timer = tokio::time::interval(KEEP_OPENS);
-    timer.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        timer.tick().await;
-        shards.keep_opens().await;
     }
 }

@@ -4,9 +4,9 @@
 //! so that each mutation happens once, cut dirty bytes into stripes with parity and put them on drives, and read them
 //! back, rebuilding what cannot be had ([`Filesystem`]).
 //!
-//! Coherence: attributes and names are asked for anew each time; a file's dirty bytes are flushed on close and fsync,
-//! and its extents are looked up again on open and at most a second later, so what one node wrote and closed another
-//! sees on its next open. Invariants: an extent is committed only with the receipts of a write quorum of its chunks; no
+//! Coherence: what shards tell is believed under leases only ([`Beholder`] is told when one ends), so a read sees every
+//! write that ended before it on any node. A file is written behind under an exclusive lease, and through where several
+//! nodes write it. Invariants: an extent is committed only with the receipts of a write quorum of its chunks; no
 //! byte is returned that did not pass its checksum; every wait ends at the operation's deadline
 //! ([`ClientOptions::timeout`]). Knows neither FUSE nor drives.
 #![forbid(unsafe_code)]
@@ -15,6 +15,7 @@ mod cluster;
 mod error;
 mod file;
 mod filesystem;
+mod leases;
 mod namespace;
 mod opens;
 mod path;
@@ -31,6 +32,7 @@ mod write;
 pub use cluster::{ClientOptions, Cluster};
 pub use error::ClientError;
 pub use filesystem::Filesystem;
+pub use leases::Beholder;
 pub use namespace::NewEntry;
 pub use shape::Allocation;
 pub use task::TaskRun;

@@ -2,12 +2,13 @@
 //! attributes because another shard has them, one more to that.
 
 use bytes::Bytes;
-use forebay_types::{Attr, Cred, FileKind, InodeId, NewMode, Statfs};
-use forebay_wire::meta::{DirEntry, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
+use forebay_types::{Attr, Cred, Errno, FileKind, InodeId, NewMode, Statfs};
+use forebay_wire::meta::{DirEntry, MetaAnswer, MetaError, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
 
 use crate::ClientError;
 use crate::file::{File, wall_clock};
 use crate::filesystem::Filesystem;
+use crate::leases::Change;
 
 /// A name that was found or made.
 #[derive(Clone, Debug)]
@@ -16,6 +17,11 @@ pub struct NewEntry {
     pub attr: Attr,
     /// Whether this call made it.
     pub created: bool,
+}
+
+/// Whether a name is one of a directory's own, which `.` and `..` are not.
+fn is_plain(name: &[u8]) -> bool {
+    name != b"." && name != b".."
 }
 
 /// The attributes of an answer that must be attributes.
@@ -36,9 +42,42 @@ fn expect_done(reply: MetaReply) -> Result<(), ClientError> {
 impl Filesystem {
     /// Finds a name.
     pub async fn lookup(&self, cred: &Cred, parent: InodeId, name: &[u8]) -> Result<Attr, ClientError> {
-        let op = ReadOp::Lookup { parent, name: Bytes::copy_from_slice(name) };
-        let reply = self.shards.read(parent.shard(), cred, op).await?;
-        self.entry(reply).await.map(|entry| entry.attr)
+        if self.may_search_unasked(cred) {
+            match self.shards.leases.name(parent, name) {
+                Some(Some((ino, _))) => return self.getattr(ino).await,
+                Some(None) => return Err(Errno::NoEntry.into()),
+                None => {}
+            }
+        }
+        let name = Bytes::copy_from_slice(name);
+        let op = ReadOp::Lookup { parent, name: name.clone() };
+        let MetaAnswer { reply, grants, .. } = self.shards.read_answer(parent.shard(), cred, op).await?;
+        let dir = grants.iter().find(|grant| grant.attr.ino == parent).map(|grant| grant.attr.version);
+        let target = match &reply {
+            MetaReply::Entry { ino, kind, .. } => Some(Some((*ino, *kind))),
+            MetaReply::Error(MetaError::Posix(Errno::NoEntry)) => Some(None),
+            _ => None,
+        };
+        if let (Some(version), Some(target), true) = (dir, target, is_plain(&name)) {
+            self.shards.leases.lock().learn_name(parent, version, &name, target);
+        }
+        match reply {
+            MetaReply::Error(MetaError::Posix(errno)) => Err(errno.into()),
+            reply => self.entry(reply).await.map(|entry| entry.attr),
+        }
+    }
+
+    /// Whether names that are believed can be told without asking whether the caller may search.
+    fn may_search_unasked(&self, cred: &Cred) -> bool {
+        cred.uid == 0 || self.shards.leases.others_check()
+    }
+
+    /// [`Self::entry`] of a name that has been changed, and stands for that now.
+    async fn entry_now(&self, change: Change, reply: MetaReply) -> Result<NewEntry, ClientError> {
+        if let MetaReply::Entry { ino, kind, .. } = &reply {
+            change.is_now(Some((*ino, *kind)));
+        }
+        self.entry(reply).await
     }
 
     async fn entry(&self, reply: MetaReply) -> Result<NewEntry, ClientError> {
@@ -64,6 +103,9 @@ impl Filesystem {
 
     /// Attributes of an inode.
     pub async fn getattr(&self, ino: InodeId) -> Result<Attr, ClientError> {
+        if let Some(attr) = self.shards.leases.attr(ino) {
+            return Ok(self.seen_here(attr));
+        }
         // A file that is closed meanwhile may be forgotten before the answer is here, which may be older than what its
         // shard was told at the end.
         let before = self.files.find(ino);
@@ -121,10 +163,11 @@ impl Filesystem {
         mode: impl Into<NewMode>,
         exclusive: bool,
     ) -> Result<NewEntry, ClientError> {
+        let change = self.shards.leases.change(parent, name);
         let (name, mode) = (Bytes::copy_from_slice(name), mode.into());
         let op = MutateOp::Create { parent, name, node, mode, exclusive, open: false, content: None };
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
-        self.entry(reply).await
+        self.entry_now(change, reply).await
     }
 
     /// Makes a file and opens it for reading and writing, whatever its mode; one that exists is returned and not opened,
@@ -137,11 +180,12 @@ impl Filesystem {
         mode: NewMode,
         exclusive: bool,
     ) -> Result<NewEntry, ClientError> {
+        let change = self.shards.leases.change(parent, name);
         let (name, node) = (Bytes::copy_from_slice(name), NewNode::File);
         let op = MutateOp::Create { parent, name, node, mode, exclusive, open: true, content: None };
         let known = self.shards.opens.introductions(parent.shard());
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
-        let entry = self.entry(reply).await?;
+        let entry = self.entry_now(change, reply).await?;
         if entry.created {
             self.made_open(entry.attr.ino, known).await?;
         }
@@ -179,10 +223,7 @@ impl Filesystem {
 
     fn opened(&self, ino: InodeId) {
         let file = self.files.get(ino);
-        let mut state = file.lock();
-        state.opens += 1;
-        // What another node wrote and closed before this open must be seen.
-        state.known = None;
+        file.lock().opens += 1;
     }
 
     /// Makes a file with owner, times and content given, as the superuser; one that exists is left as it is and
@@ -194,6 +235,7 @@ impl Filesystem {
         mode: u16,
         content: NewContent,
     ) -> Result<NewEntry, ClientError> {
+        let _change = self.shards.leases.change(parent, name);
         let name = Bytes::copy_from_slice(name);
         let content = Some(Box::new(content));
         let (node, mode) = (NewNode::File, mode.into());
@@ -210,21 +252,33 @@ impl Filesystem {
         name: &[u8],
         mode: impl Into<NewMode>,
     ) -> Result<Attr, ClientError> {
+        let change = self.shards.leases.change(parent, name);
         let op = MutateOp::Mkdir { parent, name: Bytes::copy_from_slice(name), mode: mode.into() };
         let reply = self.shards.mutate(parent.shard(), cred, op).await?;
-        self.entry(reply).await.map(|entry| entry.attr)
+        self.entry_now(change, reply).await.map(|entry| entry.attr)
     }
 
     /// Removes a name that is not a directory's.
     pub async fn unlink(&self, cred: &Cred, parent: InodeId, name: &[u8]) -> Result<(), ClientError> {
+        let change = self.shards.leases.change(parent, name);
         let op = MutateOp::Unlink { parent, name: Bytes::copy_from_slice(name) };
-        expect_done(self.shards.mutate(parent.shard(), cred, op).await?)
+        expect_done(self.shards.mutate(parent.shard(), cred, op).await?)?;
+        change.is_now(None);
+        Ok(())
     }
 
     /// Removes an empty directory.
     pub async fn rmdir(&self, cred: &Cred, parent: InodeId, name: &[u8]) -> Result<(), ClientError> {
+        let victim = self.shards.leases.name(parent, name).flatten();
+        let change = self.shards.leases.change(parent, name);
         let op = MutateOp::Rmdir { parent, name: Bytes::copy_from_slice(name) };
-        expect_done(self.shards.mutate(parent.shard(), cred, op).await?)
+        let removed = self.shards.mutate(parent.shard(), cred, op).await.and_then(expect_done);
+        if let Some((ino, _)) = victim {
+            self.shards.leases.changed_elsewhere(ino);
+        }
+        removed?;
+        change.is_now(None);
+        Ok(())
     }
 
     /// Moves a name.
@@ -235,6 +289,10 @@ impl Filesystem {
         to: (InodeId, &[u8]),
         how: RenameHow,
     ) -> Result<(), ClientError> {
+        let leases = &self.shards.leases;
+        let moved = leases.name(from.0, from.1).flatten();
+        let known_to = leases.name(to.0, to.1);
+        let (from_change, to_change) = (leases.change(from.0, from.1), leases.change(to.0, to.1));
         let op = MutateOp::Rename {
             parent: from.0,
             name: Bytes::copy_from_slice(from.1),
@@ -242,11 +300,27 @@ impl Filesystem {
             new_name: Bytes::copy_from_slice(to.1),
             how,
         };
-        expect_done(self.shards.mutate(from.0.shard(), cred, op).await?)
+        let renamed = self.shards.mutate(from.0.shard(), cred, op).await.and_then(expect_done);
+        let directories = [moved, known_to.flatten()].into_iter().flatten().filter(|(_, kind)| *kind == FileKind::Directory);
+        let elsewhere = directories.map(|(ino, _)| ino).chain([to.0]).filter(|ino| ino.shard() != from.0.shard());
+        elsewhere.for_each(|ino| leases.changed_elsewhere(ino));
+        renamed?;
+        if let (Some(moved), true) = (moved, from != to) {
+            to_change.is_now(Some(moved));
+            match (how, known_to) {
+                (RenameHow::Exchange, Some(known)) => from_change.is_now(known),
+                // Two names of one file: nothing has happened.
+                (_, Some(Some((ino, _)))) if ino == moved.0 => from_change.is_now(Some(moved)),
+                (RenameHow::Replace | RenameHow::NoReplace, Some(_)) => from_change.is_now(None),
+                (_, None) => {}
+            }
+        }
+        Ok(())
     }
 
     /// Gives a file another name.
     pub async fn link(&self, cred: &Cred, ino: InodeId, parent: InodeId, name: &[u8]) -> Result<Attr, ClientError> {
+        let _change = self.shards.leases.change(parent, name);
         let op = MutateOp::Link { ino, parent, name: Bytes::copy_from_slice(name) };
         expect_done(self.shards.mutate(parent.shard(), cred, op).await?)?;
         self.getattr(ino).await

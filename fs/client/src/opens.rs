@@ -77,16 +77,6 @@ impl Opens {
         here.map(|(&ino, count)| OpenInode { ino, write: count.write }).collect()
     }
 
-    /// One inode of every shard that has any open.
-    pub fn one_of_each_shard(&self) -> Vec<InodeId> {
-        let counts = self.lock();
-        let mut found: BTreeMap<ShardId, InodeId> = BTreeMap::new();
-        counts.keys().for_each(|ino| {
-            found.insert(ino.shard(), *ino);
-        });
-        found.into_values().collect()
-    }
-
     fn lock(&self) -> MutexGuard<'_, BTreeMap<InodeId, Count>> {
         self.counts.lock().unwrap_or_else(PoisonError::into_inner)
     }

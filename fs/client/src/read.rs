@@ -6,7 +6,6 @@ use bytes::{Bytes, BytesMut};
 use forebay_types::{Attr, ByteRange, Cred, Errno, Extent, InodeId, Location};
 use forebay_wire::meta::{MetaReply, ReadOp};
 use forebay_wire::tier::TaskSpec;
-use tokio::time::Instant;
 
 use crate::ClientError;
 use crate::cluster::Attempts;
@@ -96,8 +95,8 @@ impl Filesystem {
 
     /// Extents for a range: those known, or asked for now.
     async fn extents(&self, file: &Arc<File>, range: ByteRange) -> Result<KnownExtents, ClientError> {
-        if let Some(known) = file.lock().known.as_ref().filter(|known| known.cover(range)) {
-            return Ok(known.clone());
+        if let Some(known) = self.believed_extents(file, range) {
+            return Ok(known);
         }
         let ahead = ByteRange::new(range.offset, range.len.max(LOOK_AHEAD_BYTES));
         let known = self.ask_extents(file.ino, ahead).await?;
@@ -109,6 +108,13 @@ impl Filesystem {
         Ok(known)
     }
 
+    /// The extents known, if they are those of the file as it is: its attributes are believed, and of the same version.
+    fn believed_extents(&self, file: &File, range: ByteRange) -> Option<KnownExtents> {
+        let version = self.shards.leases.attr(file.ino)?.version;
+        let state = file.lock();
+        state.known.as_ref().filter(|known| known.attr.version == version && known.cover(range)).cloned()
+    }
+
     /// Asks the file's shard for extents and attributes.
     pub(crate) async fn ask_extents(&self, ino: InodeId, range: ByteRange) -> Result<KnownExtents, ClientError> {
         let op = ReadOp::Extents { ino, range };
@@ -118,7 +124,6 @@ impl Filesystem {
                 attr,
                 class,
                 extents: Arc::new(extents),
-                asked_at: Instant::now(),
             }),
             _ => Err(ClientError::UnexpectedReply { what: "Extents" }),
         }

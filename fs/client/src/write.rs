@@ -7,16 +7,17 @@ use bytes::{Bytes, BytesMut};
 use forebay_cache::{Packed, Run, WriteBuffer, pack};
 use forebay_erasure::StripeLayout;
 use forebay_types::{
-    Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LifetimeClass, Location, StripeRef, limits,
+    Attr, ByteRange, Cred, Errno, Extent, Geometry, InodeId, LeaseMode, LifetimeClass, Location, StripeRef, limits,
 };
 use forebay_wire::chunk::Receipt;
-use forebay_wire::meta::MutateOp;
+use forebay_wire::meta::{MutateOp, ReadOp};
 use futures::StreamExt;
 use tokio::time::Instant;
 
 use crate::cluster::Attempts;
-use crate::file::{File, Touch, wall_clock};
+use crate::file::{File, FileState, Touch, wall_clock};
 use crate::filesystem::Filesystem;
+use crate::shard::Fence;
 use crate::{ClientError, namespace};
 
 /// A file with this many dirty bytes starts to write them back.
@@ -38,27 +39,111 @@ struct Durable {
 }
 
 impl Filesystem {
-    /// Takes bytes in. They are durable after [`Self::fsync`] or the close that follows. Waits only when too much is
-    /// dirty already.
+    /// Takes bytes in. They are durable after [`Self::fsync`] or the close that follows. Waits when too much is dirty
+    /// already, and where other nodes are at the file too: then until every node sees them.
     pub async fn write(&self, ino: InodeId, offset: u64, data: Bytes) -> Result<(), ClientError> {
-        if offset.checked_add(data.len() as u64).is_none_or(|end| end > limits::FILE_SIZE_MAX) {
-            return Err(Errno::TooBig.into());
-        }
         let file = self.files.get(ino);
-        let dirty = {
-            let mut state = file.lock();
-            let before = state.dirty.bytes();
-            state.dirty.write(offset, data);
-            state.touch.at = Some(wall_clock());
-            let after = state.dirty.bytes();
-            state.dirty_since.get_or_insert_with(Instant::now);
-            self.files.add_dirty(after);
-            self.files.sub_dirty(before);
-            after
-        };
+        check_end(offset, data.len())?;
+        for wish in [None, Some(false)] {
+            if let Some(must) = wish {
+                self.want_exclusive(ino, must).await?;
+            }
+            if let Some(dirty) = self.take_in_behind(&file, |_| Some(offset), &data)? {
+                return self.flush_where_much(&file, dirty).await;
+            }
+        }
+        self.write_through(&file, offset, data).await
+    }
+
+    /// Takes bytes in at the end of the file, wherever other nodes have moved that; where they begin.
+    pub async fn append(&self, ino: InodeId, data: Bytes) -> Result<u64, ClientError> {
+        let file = self.files.get(ino);
+        let mut attempts = Attempts::new(self.shards.cluster.options().timeout);
+        loop {
+            let mut at = 0;
+            let end = |state: &FileState| {
+                // Under the exclusive lease nobody else has moved it.
+                at = state.local_size(self.shards.leases.attr(ino)?.size);
+                Some(at)
+            };
+            if let Some(dirty) = self.take_in_behind(&file, end, &data)? {
+                self.flush_where_much(&file, dirty).await?;
+                return Ok(at);
+            }
+            self.want_exclusive(ino, true).await?;
+            if self.shards.leases.mode(ino) != Some(LeaseMode::Exclusive) {
+                attempts.pause("another node appends to the file").await?;
+            }
+        }
+    }
+
+    /// Takes in what a page cache writes back, which waits for it with its pages locked: whoever wants the file next may
+    /// wait for those pages. So this waits for nobody, and where others are at the file too, the bytes follow soon.
+    pub fn write_pages(&self, ino: InodeId, offset: u64, data: Bytes) -> Result<(), ClientError> {
+        check_end(offset, data.len())?;
+        let file = self.files.get(ino);
+        self.take_in(&mut file.lock(), offset, data);
+        if self.shards.leases.mode(ino) != Some(LeaseMode::Exclusive) {
+            let this = self.clone();
+            tokio::spawn(async move {
+                if let Err(error) = this.flush_file(&file).await {
+                    file.lock().error = Some(error);
+                }
+            });
+        }
+        Ok(())
+    }
+
+    /// [`Self::append`] by somebody without the privilege to keep set-id bits: they go.
+    pub async fn append_unprivileged(&self, ino: InodeId, data: Bytes) -> Result<u64, ClientError> {
+        self.files.get(ino).lock().touch.drop_privileges = true;
+        self.append(ino, data).await
+    }
+
+    /// Asks for the right to write behind; it is granted or not.
+    async fn want_exclusive(&self, ino: InodeId, must: bool) -> Result<(), ClientError> {
+        self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Exclusive { ino, must }).await.map(drop)
+    }
+
+    /// Takes bytes in under an exclusive lease, to be written back later; how many the file has then, or `None` where
+    /// there is no such lease. Whoever takes the lease back writes back what was taken in before.
+    fn take_in_behind(
+        &self,
+        file: &File,
+        offset: impl FnOnce(&FileState) -> Option<u64>,
+        data: &Bytes,
+    ) -> Result<Option<u64>, ClientError> {
+        let mut state = file.lock();
+        if self.shards.leases.mode(file.ino) != Some(LeaseMode::Exclusive) {
+            return Ok(None);
+        }
+        let Some(offset) = offset(&state) else { return Ok(None) };
+        check_end(offset, data.len())?;
+        Ok(Some(self.take_in(&mut state, offset, data.clone())))
+    }
+
+    fn take_in(&self, state: &mut FileState, offset: u64, data: Bytes) -> u64 {
+        let before = state.dirty.bytes();
+        state.dirty.write(offset, data);
+        state.touch.at = Some(wall_clock());
+        let after = state.dirty.bytes();
+        state.dirty_since.get_or_insert_with(Instant::now);
+        self.files.add_dirty(after);
+        self.files.sub_dirty(before);
+        after
+    }
+
+    /// Writes bytes that every node sees when this ends.
+    async fn write_through(&self, file: &Arc<File>, offset: u64, data: Bytes) -> Result<(), ClientError> {
+        let _one_at_a_time = file.flush_lock.lock().await;
+        self.take_in(&mut file.lock(), offset, data);
+        self.flush_locked(file).await
+    }
+
+    async fn flush_where_much(&self, file: &Arc<File>, dirty: u64) -> Result<(), ClientError> {
         if dirty >= WAIT_AT_BYTES || self.files.dirty_bytes() > self.shards.cluster.options().dirty_limit_bytes {
             // Writers of a file that cannot be written back must be told, not kept taking memory.
-            return self.flush_file(&file).await;
+            return self.flush_file(file).await;
         }
         if dirty >= FLUSH_AT_BYTES && file.flush_lock.try_lock().is_ok() {
             let (this, file) = (self.clone(), file.clone());
@@ -136,7 +221,7 @@ impl Filesystem {
 
     /// Writes back a file's dirty bytes; the caller holds its flush lock.
     pub(crate) async fn flush_locked(&self, file: &Arc<File>) -> Result<(), ClientError> {
-        let (buffer, touch) = {
+        let (buffer, touch, lost) = {
             let mut state = file.lock();
             if state.dirty.is_empty() {
                 return Ok(());
@@ -145,17 +230,23 @@ impl Filesystem {
             let buffer = Arc::new(std::mem::take(&mut state.dirty));
             state.flushing = Some(buffer.clone());
             state.flushing_touch = std::mem::take(&mut state.touch);
-            (buffer, state.flushing_touch)
+            (buffer, state.flushing_touch, file.times_lost())
         };
-        let guard = GiveBack { fs: self, file, buffer: Some(buffer.clone()) };
-        let result = self.write_back(file, &buffer, touch).await;
+        let guard = GiveBack { fs: self, file, buffer: Some(buffer.clone()), lost };
+        let result = self.write_back(Fence { file, lost }, file, &buffer, touch).await;
         if result.is_ok() {
             guard.done();
         }
         result
     }
 
-    async fn write_back(&self, file: &Arc<File>, buffer: &WriteBuffer, touch: Touch) -> Result<(), ClientError> {
+    async fn write_back(
+        &self,
+        fence: Fence<'_>,
+        file: &Arc<File>,
+        buffer: &WriteBuffer,
+        touch: Touch,
+    ) -> Result<(), ClientError> {
         let class = self.class_of(file).await?;
         let map = self.shards.cluster.map().await?;
         let full = usize::from(map.geometry.data) * limits::CHUNK_MAX_BYTES;
@@ -166,15 +257,16 @@ impl Filesystem {
         while let Some(part) = writes.next().await {
             let part = part?;
             if ready.extents.len() + part.extents.len() > limits::EXTENTS_PER_MESSAGE / 4 {
-                self.commit(file.ino, std::mem::take(&mut ready), touch).await?;
+                self.commit(fence, std::mem::take(&mut ready), touch).await?;
             }
             ready.extents.extend(part.extents);
             ready.receipts.extend(part.receipts);
         }
-        self.commit(file.ino, ready, touch).await
+        self.commit(fence, ready, touch).await
     }
 
-    async fn commit(&self, ino: InodeId, ready: Durable, touch: Touch) -> Result<(), ClientError> {
+    async fn commit(&self, fence: Fence<'_>, ready: Durable, touch: Touch) -> Result<(), ClientError> {
+        let ino = fence.file.ino;
         if ready.extents.is_empty() {
             return Ok(());
         }
@@ -183,7 +275,8 @@ impl Filesystem {
         extents.sort_by_key(|extent| extent.range.offset);
         let Touch { at, drop_privileges } = touch;
         let op = MutateOp::Commit { ino, extents, receipts, size_at_least, touch: at, drop_privileges };
-        namespace::expect_attr(self.shards.mutate(ino.shard(), &Cred::ROOT, op).await?).map(drop)
+        let reply = self.shards.mutate_within(ino.shard(), &Cred::ROOT, op, Some(fence)).await?;
+        namespace::expect_attr(reply).map(drop)
     }
 
     async fn class_of(&self, file: &Arc<File>) -> Result<LifetimeClass, ClientError> {
@@ -283,6 +376,8 @@ struct GiveBack<'a> {
     fs: &'a Filesystem,
     file: &'a Arc<File>,
     buffer: Option<Arc<WriteBuffer>>,
+    /// Times the file's lease had been lost when the buffer was taken.
+    lost: u64,
 }
 
 impl GiveBack<'_> {
@@ -302,11 +397,25 @@ impl Drop for GiveBack<'_> {
         let Some(buffer) = self.buffer.take() else { return };
         let mut state = self.file.lock();
         state.flushing = None;
-        state.touch = state.touch.and(std::mem::take(&mut state.flushing_touch));
+        let touch = std::mem::take(&mut state.flushing_touch);
+        if self.file.times_lost() != self.lost {
+            // Others may have written since.
+            self.fs.files.sub_dirty(buffer.bytes());
+            return;
+        }
+        state.touch = state.touch.and(touch);
         let (before, older) = (state.dirty.bytes(), buffer.bytes());
         state.dirty.give_back((*buffer).clone());
         self.fs.files.sub_dirty(before + older - state.dirty.bytes());
         state.dirty_since.get_or_insert_with(Instant::now);
+    }
+}
+
+/// Refuses what would go beyond the largest file.
+fn check_end(offset: u64, len: usize) -> Result<(), ClientError> {
+    match offset.checked_add(len as u64) {
+        Some(end) if end <= limits::FILE_SIZE_MAX => Ok(()),
+        _ => Err(Errno::TooBig.into()),
     }
 }
 

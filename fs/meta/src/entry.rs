@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use crate::error::ShardError;
 
 /// Version of the encoding of an entry: its first byte.
-pub const ENTRY_VERSION: u8 = 2;
+pub const ENTRY_VERSION: u8 = 3;
 
 /// What a shard is asked to change.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -42,6 +42,11 @@ pub enum Input {
     Cluster {
         /// Keys of [`crate::Shard::cluster_state`] with their new values; no value deletes the key.
         writes: Vec<(Bytes, Option<Bytes>)>,
+    },
+    /// A session is going to have leases here: the next leader must hear of it before it changes anything.
+    Join {
+        /// The session.
+        session: SessionId,
     },
 }
 
@@ -89,6 +94,12 @@ pub struct Applied {
     pub reply: Option<MetaReply>,
     /// What the shell has to do, in order.
     pub effects: Vec<Effect>,
+    /// Inodes of which anything has changed: attributes, names or bytes.
+    pub changed: Vec<(FsId, InodeId)>,
+    /// The session whose operation it was, or was part of.
+    pub author: Option<SessionId>,
+    /// The mutation that it was, or whose transaction was driven on.
+    pub operation: Option<OpId>,
 }
 
 /// What the shell does for a shard.

@@ -30,7 +30,7 @@
 //! | `Z` | session 8 | session |
 //! | `c` | any | state of the cluster group (shard 0), which its core knows |
 //!
-//! Values begin with a version byte (2) and go on in postcard, but for `A`, `B`, `R` and `c`.
+//! Values begin with a version byte (3) and go on in postcard, but for `A`, `B`, `R` and `c`.
 
 use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::TxnId;

@@ -28,7 +28,7 @@
 //! nothing happened and the same mutation may be sent again; a name that a transaction is moving answers `Busy`; a
 //! stripe is named by extents of this shard only and becomes garbage when none is left; [`Shard::fsck`] finds nothing.
 //!
-//! Does not know: the network, time, the cluster map (but for [`Placement`]), leases, the log and its replication.
+//! Does not know: the network, time, the cluster map (but for [`Placement`]), the log and its replication.
 #![forbid(unsafe_code)]
 
 mod access;
@@ -39,6 +39,7 @@ mod error;
 mod extents;
 mod fsck;
 mod key;
+mod lease;
 mod name;
 mod open;
 mod ops;
@@ -56,6 +57,7 @@ mod txn;
 pub use entry::{Applied, ENTRY_VERSION, Effect, Entry, Input};
 pub use error::ShardError;
 pub use fsck::Finding;
+pub use lease::{Barrier, Claim, Exclusive, LeaseTable, Wish};
 pub use open::OpenTable;
 pub use placement::Placement;
 pub use receipt::ReceiptKey;

@@ -165,7 +165,7 @@ fn removed_by(entry: &Entry) -> Option<Inode> {
         Input::Reap { fs, ino } => Some((*fs, *ino)),
         Input::Mutate(mutation) => entry.closed.map(|ino| (mutation.fs, ino)),
         Input::Peer(step) => entry.closed.map(|ino| (step.fs, ino)),
-        Input::Answer { .. } | Input::Erased { .. } | Input::Cluster { .. } => None,
+        Input::Answer { .. } | Input::Join { .. } | Input::Erased { .. } | Input::Cluster { .. } => None,
     }
 }
 

@@ -30,7 +30,7 @@ struct Reader<'a> {
 impl<K: Kv> Shard<K> {
     /// Answers a read. Only `Open`, `Close` and `Introduce` change `opens`.
     pub fn read(&self, fs: FsId, session: SessionId, cred: &Cred, op: &ReadOp, opens: &mut OpenTable) -> MetaReply {
-        if let ReadOp::Introduce { inodes } = op {
+        if let ReadOp::Introduce { inodes, .. } = op {
             opens.introduce(fs, session, inodes);
             return MetaReply::Done;
         }
@@ -70,6 +70,10 @@ impl Reader<'_> {
             ReadOp::Statfs => {
                 let usage = self.tx.usage(self.fs)?;
                 Ok(MetaReply::Statfs(Statfs { total_bytes: usage.bytes, free_bytes: 0, used_inodes: usage.inodes }))
+            }
+            ReadOp::Exclusive { ino, .. } => {
+                let inode = self.inode(*ino)?;
+                if has_extents(inode.attr.kind) { Ok(MetaReply::Attr(inode.attr)) } else { Err(Errno::Invalid.into()) }
             }
             ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }

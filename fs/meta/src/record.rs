@@ -12,7 +12,7 @@ use crate::error::ShardError;
 use crate::txn::Plan;
 
 /// Version of the encoding of values: their first byte.
-const VERSION: u8 = 2;
+const VERSION: u8 = 3;
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
@@ -123,6 +123,8 @@ pub(crate) struct Usage {
 #[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug, Default)]
 pub(crate) struct SessionRecord {
     pub ended: bool,
+    /// Whether it may have leases.
+    pub joined: bool,
     pub acknowledged_below: u64,
 }
 

@@ -73,6 +73,17 @@ pub(crate) fn once(
     }
 }
 
+/// A session that has not ended may have leases from now on.
+pub(crate) fn join(tx: &mut Tx<'_>, id: SessionId) -> Result<MetaReply, Fault> {
+    let mut session = load(tx, id)?;
+    if session.ended {
+        return Err(MetaError::SessionEnded(id).into());
+    }
+    session.joined = true;
+    tx.put(tx.keys.session(id), &session);
+    Ok(MetaReply::Done)
+}
+
 /// A file that was made open is open again: the leader that answers now may not be the one that made it.
 fn open_again(tx: &mut Tx<'_>, mutation: &Mutation, reply: &MetaReply) {
     let opens = matches!(mutation.op, MutateOp::Create { open: true, .. } | MutateOp::Tmpfile { .. });

@@ -1,7 +1,7 @@
 //! A shard: prepare and apply.
 
 use forebay_env::{Batch, Durability, Kv, Prefixed, Visitor};
-use forebay_types::{FileKind, FsId, InodeId, LogPosition, SessionId, ShardId, StripeId, Timestamp};
+use forebay_types::{Attr, FileKind, FsId, InodeId, LogPosition, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, PeerStep};
 
 use crate::entry::{Applied, Entry, Input};
@@ -10,7 +10,7 @@ use crate::key::{self, Keys, Slot};
 use crate::open::OpenTable;
 use crate::placement::Placement;
 use crate::receipt::ReceiptKey;
-use crate::record::{Dentry, SessionRecord, TxnRecord, decode};
+use crate::record::{Dentry, Inode, SessionRecord, TxnRecord, decode};
 use crate::tx::Tx;
 use crate::{ops, session, stripes, txn};
 
@@ -125,6 +125,7 @@ impl<K: Kv> Shard<K> {
             }
             Input::Reap { fs, ino } if opens.is_open(*fs, *ino) => return Err(MetaError::Busy),
             Input::Peer(_)
+            | Input::Join { .. }
             | Input::Answer { .. }
             | Input::Reap { .. }
             | Input::Erased { .. }
@@ -187,11 +188,12 @@ impl<K: Kv> Shard<K> {
         tx.held = entry.held;
         let reply = run(&mut tx, entry)?;
         let effects = std::mem::take(&mut tx.effects);
+        let (changed, author, operation) = (tx.changed(), tx.author, tx.operation);
         tx.put_raw(tx.keys.applied(), encode_position(at));
         let batch = tx.into_batch();
         self.kv.write(batch, Durability::Buffered)?;
         self.applied = at;
-        Ok(Applied { reply, effects })
+        Ok(Applied { reply, effects, changed, author, operation })
     }
 
     /// Passes over an entry of the log that says nothing to the shard but, where there are any, its new members.
@@ -249,6 +251,31 @@ impl<K: Kv> Shard<K> {
         Ok(live)
     }
 
+    /// Sessions that may have leases here and have not ended.
+    pub fn joined(&self) -> Result<Vec<SessionId>, ShardError> {
+        let (start, end) = self.keys.all(b'Z');
+        let mut joined = Vec::new();
+        for (key, bytes) in self.kv.scan(&start, &end, usize::MAX)? {
+            let session: SessionRecord = decode("session", &bytes)?;
+            let counts = session.joined && !session.ended;
+            joined.extend(counts.then(|| SessionId(key::number(&key, key.len() - 8))));
+        }
+        Ok(joined)
+    }
+
+    /// Whether a session may have leases here, as far as the log has been applied; `None` where it has ended.
+    pub fn has_joined(&self, session: SessionId) -> Result<Option<bool>, ShardError> {
+        let record = self.kv.get(&self.keys.session(session))?;
+        let record: SessionRecord = record.map(|bytes| decode("session", &bytes)).transpose()?.unwrap_or_default();
+        Ok((!record.ended).then_some(record.joined))
+    }
+
+    /// Attributes of an inode of this shard, if it is there.
+    pub fn attr(&self, fs: FsId, ino: InodeId) -> Result<Option<Attr>, ShardError> {
+        let bytes = self.kv.get(&self.keys.inode(fs, ino))?;
+        bytes.map(|bytes| decode("inode", &bytes).map(|inode: Inode| inode.attr)).transpose()
+    }
+
     /// Whether an inode has lost its last name but is still there.
     pub fn is_orphan(&self, fs: FsId, ino: InodeId) -> Result<bool, ShardError> {
         Ok(self.kv.get(&self.keys.orphan(fs, ino))?.is_some())
@@ -302,12 +329,21 @@ impl<K: Kv> Export<K> {
 
 fn run(tx: &mut Tx<'_>, entry: &Entry) -> Result<Option<MetaReply>, ShardError> {
     let before = tx.savepoint();
+    tx.author = match &entry.input {
+        Input::Mutate(mutation) => Some(mutation.id.session),
+        Input::Peer(step) => Some(step.author),
+        _ => None,
+    };
+    if let Input::Mutate(mutation) = &entry.input {
+        tx.operation = Some(mutation.id);
+    }
     let result = match &entry.input {
         Input::Mutate(mutation) => session::once(tx, mutation, &entry.placements),
         Input::Peer(step) => txn::peer::answer(tx, step).map(Some),
         Input::Answer { txn, step, reply } => txn::advance(tx, *txn, *step, reply).map(|()| Some(MetaReply::Done)),
         Input::Reap { fs, ino } => ops::reap::apply(tx, *fs, *ino).map(Some),
         Input::Erased { stripes } => stripes::erased(tx, stripes).map(|()| Some(MetaReply::Done)),
+        Input::Join { session } => session::join(tx, *session).map(Some),
         Input::Cluster { writes } => {
             for (key, value) in writes {
                 let key = tx.keys.cluster(key);

@@ -3,14 +3,14 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use forebay_env::{Batch, Kv, Pair};
-use forebay_types::{FsId, InodeId, ShardId, StripeId, Timestamp};
+use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::MetaError;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entry::Effect;
 use crate::error::Fault;
-use crate::key::{Keys, Range};
+use crate::key::{self, Keys, Range};
 use crate::record::{Counters, Inode, Usage, decode, encode};
 
 type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
@@ -26,6 +26,10 @@ pub(crate) struct Tx<'a> {
     pub closed: Option<InodeId>,
     /// Whether the session has the inode open for writing.
     pub held: bool,
+    /// The session whose operation it is, or is part of.
+    pub author: Option<SessionId>,
+    /// The mutation that it is, or whose transaction is driven on.
+    pub operation: Option<OpId>,
     /// Stripes whose live bytes changed.
     pub touched: BTreeSet<StripeId>,
     pub effects: Vec<Effect>,
@@ -49,6 +53,8 @@ impl<'a> Tx<'a> {
             now,
             closed: None,
             held: false,
+            author: None,
+            operation: None,
             touched: BTreeSet::new(),
             effects: Vec::new(),
             writes: Writes::new(),
@@ -57,6 +63,15 @@ impl<'a> Tx<'a> {
 
     pub fn into_batch(self) -> Batch {
         Batch { writes: self.writes.into_iter().collect() }
+    }
+
+    /// Inodes of which anything is going to be written: attributes, names or bytes.
+    pub fn changed(&self) -> Vec<(FsId, InodeId)> {
+        let of_inode = self.writes.keys().filter(|key| matches!(key.get(3), Some(b'D' | b'E' | b'I' | b'K' | b'X')));
+        let mut changed: Vec<(FsId, InodeId)> = of_inode.map(|key| (key::fs_of(key), key::ino_of(key))).collect();
+        changed.sort_unstable();
+        changed.dedup();
+        changed
     }
 
     pub fn savepoint(&self) -> Savepoint {

@@ -148,7 +148,8 @@ async fn serve(
         [signal(SignalKind::terminate()).map_err(signals)?, signal(SignalKind::interrupt()).map_err(signals)?];
     let listener = request.options.node_socket.as_deref().map(Listener::bind).transpose()?;
     let fs = Filesystem::mount(&cluster, &request.source.filesystem, &name).await.map_err(cluster_error)?;
-    let (front, runtime) = (Front::new(fs.clone(), request.options.no_atime), tokio::runtime::Handle::current());
+    let runtime = tokio::runtime::Handle::current();
+    let front = Front::new(fs.clone(), request.options.no_atime, runtime.clone());
     let session = match FuseSession::start(front, runtime, &request.source, mountpoint, &request.options) {
         Ok(session) => session,
         Err(error) => {

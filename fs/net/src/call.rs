@@ -6,7 +6,8 @@ use bytes::Bytes;
 use forebay_wire::chunk::{ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::frame::Service;
-use forebay_wire::meta::{MetaReply, MetaRequest};
+use forebay_wire::meta::{MetaAnswer, MetaRequest};
+use forebay_wire::lease::{LeaseReply, LeaseRequest};
 use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierReply, TierRequest};
 use serde::Serialize;
@@ -16,7 +17,7 @@ use crate::error::NetError;
 use crate::peer::Peer;
 
 /// Asks a metadata shard at `peer`; waits at most `deadline`.
-pub async fn call_meta(peer: &Peer, request: &MetaRequest, deadline: Duration) -> Result<MetaReply, NetError> {
+pub async fn call_meta(peer: &Peer, request: &MetaRequest, deadline: Duration) -> Result<MetaAnswer, NetError> {
     Ok(call(peer, Service::Meta, request, Bytes::new(), deadline).await?.0)
 }
 
@@ -44,6 +45,11 @@ pub async fn call_tier(peer: &Peer, request: &TierRequest, deadline: Duration) -
 /// Asks the replicas at `peer`; waits at most `deadline`.
 pub async fn call_raft(peer: &Peer, request: &RaftRequest, deadline: Duration) -> Result<RaftReply, NetError> {
     Ok(call(peer, Service::Raft, request, Bytes::new(), deadline).await?.0)
+}
+
+/// Asks the leaders at `peer` about leases; waits at most `deadline`.
+pub async fn call_lease(peer: &Peer, request: &LeaseRequest, deadline: Duration) -> Result<LeaseReply, NetError> {
+    Ok(call(peer, Service::Lease, request, Bytes::new(), deadline).await?.0)
 }
 
 async fn call<Q: Serialize, R: DeserializeOwned>(

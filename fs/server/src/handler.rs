@@ -9,7 +9,8 @@ use forebay_types::{Epoch, HostId, Uuid};
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, Identity};
 use forebay_wire::frame::Service;
-use forebay_wire::meta::{MetaError, MetaReply, MetaRequest};
+use forebay_wire::lease::{LeaseReply, LeaseRequest};
+use forebay_wire::meta::{MetaAnswer, MetaError, MetaReply, MetaRequest};
 use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierError, TierReply, TierRequest};
 
@@ -30,6 +31,7 @@ impl Handler for Inner {
             Service::Meta => (self.meta(&body, deadline).await, Bytes::new()),
             Service::Chunk => self.chunk(&body, payload).await,
             Service::Tier => (self.tier(&body).await, Bytes::new()),
+            Service::Lease => (self.lease(&body, deadline).await, Bytes::new()),
             Service::Raft => (self.raft(peer, &body).await, Bytes::new()),
         }
     }
@@ -77,13 +79,23 @@ impl Inner {
     }
 
     async fn meta(&self, body: &[u8], deadline: Duration) -> Vec<u8> {
-        let reply = match (forebay_wire::decode::<MetaRequest>(body), self.member()) {
+        let answer: MetaAnswer = match (forebay_wire::decode::<MetaRequest>(body), self.member()) {
             (Ok(request), Some(member)) => member.metadata.handle(request, deadline).await,
             (Ok(request), None) => {
                 let shard = request.shard;
-                MetaReply::Error(MetaError::NotServed { shard, epoch: Epoch::default(), leader: None })
+                MetaReply::Error(MetaError::NotServed { shard, epoch: Epoch::default(), leader: None }).into()
             }
-            (Err(error), _) => MetaReply::Error(MetaError::Storage { reason: error.to_string() }),
+            (Err(error), _) => MetaReply::Error(MetaError::Storage { reason: error.to_string() }).into(),
+        };
+        forebay_wire::encode(&answer)
+    }
+
+    async fn lease(&self, body: &[u8], deadline: Duration) -> Vec<u8> {
+        let refused = |reason: String| LeaseReply::Refused { reason };
+        let reply = match (forebay_wire::decode::<LeaseRequest>(body), self.member()) {
+            (Ok(request), Some(member)) => member.metadata.lease(request, deadline).await,
+            (Ok(_), None) => refused(format!("host {} is in no cluster yet", self.config.name)),
+            (Err(error), _) => refused(error.to_string()),
         };
         forebay_wire::encode(&reply)
     }

@@ -267,6 +267,7 @@ impl Inner {
         tasks.spawn(member.clone().beat());
         tasks.spawn(member.clone().collect_garbage());
         tasks.spawn(member.group.clone().run());
+        tasks.spawn(member.metadata.clone().lapse());
         let (group, metadata) = (member.group.clone(), member.metadata.clone());
         tasks.spawn(async move {
             let mut settling = JoinSet::new();

@@ -1,10 +1,13 @@
 //! The metadata shards of a host: replicas of Raft groups, one thread that drives them all ([`driver`]).
 //!
 //! Mutations go to the thread and are answered once they are committed and applied. Reads are answered beside it from
-//! applied state, by the shard's leader only ([`lead`]).
+//! applied state, by the shard's leader only ([`lead`]). Neither is answered while somebody may still believe otherwise
+//! ([`leases`]); [`calls`] has the order of it all.
 
+mod calls;
 mod driver;
 mod lead;
+mod leases;
 mod outbox;
 mod pulse;
 mod replica;
@@ -22,7 +25,7 @@ use forebay_meta::{Input, ReceiptKey, Shard, ShardConfig, ShardError};
 use forebay_types::{Cred, FsId, HostId, OpId, SessionId, ShardId, StripeId};
 use forebay_wire::cluster::{ReplicaStatus, UnwantedReplica};
 use forebay_wire::map::ClusterMap;
-use forebay_wire::meta::{MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp};
+use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation};
 use forebay_wire::raft::{Members, RaftReply, RaftRequest};
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::Instant;
@@ -238,50 +241,8 @@ impl Metadata {
         self.sessions.lock().unwrap_or_else(PoisonError::into_inner).iter().copied().collect()
     }
 
-    /// Answers a call.
-    pub async fn handle(&self, request: MetaRequest, deadline: Duration) -> MetaReply {
-        let shard = request.shard;
-        let Some(served) = self.table.get(shard) else { return self.not_served(shard, None) };
-        let input = match request.call {
-            MetaCall::Read { fs, session, cred, op } => {
-                let read = self.read(&served, fs, session, &cred, op);
-                return tokio::time::timeout(deadline, read).await.unwrap_or(MetaReply::Error(MetaError::Busy));
-            }
-            MetaCall::Mutate(mutation) => {
-                self.note_session(mutation.id.session);
-                Input::Mutate(mutation)
-            }
-            MetaCall::Peer(step) => Input::Peer(step),
-        };
-        match tokio::time::timeout(deadline, self.submit(shard, input)).await {
-            Ok(reply) => reply,
-            // Nobody waits for the answer any more; a retry finds it.
-            Err(_) => MetaReply::Error(MetaError::Busy),
-        }
-    }
-
     fn not_served(&self, shard: ShardId, leader: Option<HostId>) -> MetaReply {
         MetaReply::Error(MetaError::NotServed { shard, epoch: self.map.epoch(), leader })
-    }
-
-    async fn read(&self, served: &Served, fs: FsId, session: SessionId, cred: &Cred, op: ReadOp) -> MetaReply {
-        let permit = match served.lead.begin(self.clock.nanos()) {
-            Ok(permit) => permit,
-            Err(leader) => return self.not_served(served.id, leader),
-        };
-        self.note_session(session);
-        let (reply, reaps) = {
-            let mut opens = served.opens();
-            let shard = read_lock(&served.shard);
-            let reply = shard.read(fs, session, cred, &op, &mut opens);
-            let ends = matches!(op, ReadOp::Close { .. });
-            (reply, if ends { shard.reaps(&mut opens) } else { Ok(Vec::new()) })
-        };
-        self.reap(served.id, reaps);
-        match served.lead.confirm(permit, self.clock.nanos()).await {
-            Ok(()) => reply,
-            Err(leader) => self.not_served(served.id, leader),
-        }
     }
 
     fn reap(&self, shard: ShardId, reaps: Result<Vec<Input>, ShardError>) {
@@ -413,6 +374,7 @@ impl Metadata {
                     opens.end_session(session);
                     read_lock(&served.shard).reaps(&mut opens)
                 };
+                served.leases.end_session(session);
                 this.reap(served.id, reaps);
             }
             this.sessions.lock().unwrap_or_else(PoisonError::into_inner).remove(&session);

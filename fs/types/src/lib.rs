@@ -10,6 +10,7 @@ mod cred;
 mod errno;
 mod extent;
 mod ids;
+mod lease;
 pub mod limits;
 mod time;
 
@@ -22,4 +23,5 @@ pub use ids::{
     DriveId, Epoch, FsId, Geometry, HostId, InodeId, LifetimeClass, LogPosition, OpId, PgId, SessionId, ShardId,
     StripeId, TaskId, TierId, Uuid,
 };
+pub use lease::LeaseMode;
 pub use time::Timestamp;

@@ -40,3 +40,6 @@ pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024;
 /// Most stripes one allocation may ask for.
 pub const STRIPES_PER_ALLOCATION: u32 = 256;
+/// How long a lease is good after its session was last heard of, in milliseconds: the longest that a silent client
+/// holds others up.
+pub const LEASE_MS: u64 = 10_000;

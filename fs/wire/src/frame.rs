@@ -31,6 +31,8 @@ pub enum Service {
     Tier = 4,
     /// [`crate::raft`]
     Raft = 5,
+    /// [`crate::lease`]
+    Lease = 6,
 }
 
 /// Direction of a message.
@@ -122,6 +124,7 @@ impl Header {
             3 => Service::Cluster,
             4 => Service::Tier,
             5 => Service::Raft,
+            6 => Service::Lease,
             n => return field("service", n.into()),
         };
         let kind = match raw[5] {

@@ -8,7 +8,7 @@ mod peer;
 
 use bytes::Bytes;
 use forebay_types::{
-    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LifetimeClass, NewMode,
+    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass, NewMode,
     OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
@@ -23,8 +23,37 @@ pub struct MetaRequest {
     pub shard: ShardId,
     /// Map epoch the caller has.
     pub epoch: Epoch,
+    /// The number of the session's introduction to the shard's leader ([`MetaReply::Introduced`]); 0 of who has no
+    /// leases.
+    pub number: u64,
     /// What is asked.
     pub call: MetaCall,
+}
+
+/// A shard's answer to a call.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct MetaAnswer {
+    /// What it answers.
+    pub reply: MetaReply,
+    /// Inodes that the session may believe what it was told of, and now is.
+    pub grants: Vec<Grant>,
+    /// Inodes that the session has changed and must not go on believing.
+    pub stale: Vec<InodeId>,
+}
+
+/// A lease, and what it is of: attributes that go with the answer, or are newer.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Grant {
+    /// The inode's attributes.
+    pub attr: Attr,
+    /// What the session may do.
+    pub mode: LeaseMode,
+}
+
+impl From<MetaReply> for MetaAnswer {
+    fn from(reply: MetaReply) -> Self {
+        Self { reply, grants: Vec::new(), stale: Vec::new() }
+    }
 }
 
 /// What is asked.
@@ -131,11 +160,32 @@ pub enum ReadOp {
     /// Space and inodes of this shard's part of the filesystem: `total_bytes` is what its files' extents cover, and
     /// `free_bytes` is zero.
     Statfs,
-    /// Tell a new leader everything that the session has open in the shard. Said twice, the first counts.
+    /// Begin anew with a leader: everything that the session has open in the shard, and which exclusive leases it has
+    /// from an earlier leader. It has given up all others. Answered with [`MetaReply::Introduced`].
     Introduce {
         /// What it has open, or is about to.
         inodes: Vec<OpenInode>,
+        /// Files it writes behind.
+        exclusive: Vec<Behind>,
     },
+    /// An exclusive lease of a file, to write behind; granted or not, the answer is the file's attributes.
+    Exclusive {
+        /// The file.
+        ino: InodeId,
+        /// Whether it cannot be written without: then also where other sessions want the same.
+        must: bool,
+    },
+}
+
+/// A file that a session writes behind.
+#[derive(Clone, Copy, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Behind {
+    /// The file.
+    pub ino: InodeId,
+    /// The version of its attributes that the session knows; 0 for none.
+    pub version: u64,
+    /// Whether the lease is still good by the session's clock.
+    pub good: bool,
 }
 
 /// An inode that a session has open.
@@ -469,6 +519,13 @@ pub enum MetaReply {
         /// Where given, only this user may replace it: the directory is sticky.
         owner: Option<u32>,
     },
+    /// The session is known to the shard's leader now.
+    Introduced {
+        /// Its number, for its calls from now on.
+        number: u64,
+        /// Those of its exclusive leases that it still has.
+        exclusive: Vec<InodeId>,
+    },
     /// So many bytes are shared now.
     Copied {
         /// How many.
@@ -534,7 +591,7 @@ pub enum MetaError {
         /// What storage said.
         reason: String,
     },
-    /// The shard's leader does not know yet what the session has open: say so with [`ReadOp::Introduce`], then ask
+    /// The shard's leader does not know the session, or not any more: say what it has open with [`ReadOp::Introduce`], then ask
     /// again. Nothing happened.
     #[error("the new leader of {shard} does not know the session yet")]
     NotIntroduced {

@@ -6,15 +6,17 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use forebay_types::{
-    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LifetimeClass, Location, NewMode,
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass, Location, NewMode,
     ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
 use forebay_wire::cluster::{
     AdminRequest, ClusterReply, ClusterRequest, FormingHost, Heartbeat, ReplicaStatus, UnwantedReplica,
 };
+use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::meta::{
-    MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, PeerAction, PeerStep, ReadOp, TxnId,
+    Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction, PeerStep,
+    ReadOp, TxnId,
 };
 use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
@@ -62,7 +64,7 @@ fn mutation(op: MutateOp) -> MetaRequest {
     let id = OpId { session: SessionId(5), sequence: 300 };
     let cred = Cred { uid: 1000, gid: 100, groups: vec![4, 5] };
     let mutation = Mutation { fs: FsId(1), id, acknowledged_below: 299, cred, op };
-    MetaRequest { shard: ShardId(7), epoch: Epoch(12), call: MetaCall::Mutate(Box::new(mutation)) }
+    MetaRequest { shard: ShardId(7), epoch: Epoch(12), number: 3, call: MetaCall::Mutate(Box::new(mutation)) }
 }
 
 #[test]
@@ -89,16 +91,25 @@ fn meta_messages() {
     check("meta-commit", &mutation(commit));
     let op = ReadOp::Lookup { parent: InodeId::ROOT, name: "x".as_bytes().into() };
     let call = MetaCall::Read { fs: FsId(1), session: SessionId(5), cred: Cred::ROOT, op };
-    check("meta-lookup", &MetaRequest { shard: ShardId(0), epoch: Epoch(1), call });
+    check("meta-lookup", &MetaRequest { shard: ShardId(0), epoch: Epoch(1), number: 3, call });
     let step = PeerStep {
         txn: TxnId { source: ShardId(1), number: 4 },
         step: 2,
         forget_below: 3,
         fs: FsId(1),
+        author: SessionId(5),
         now: Timestamp { secs: 1_700_000_000, nanos: 5 },
         action: PeerAction::AddLink { ino },
     };
-    check("meta-peer", &MetaRequest { shard: ShardId(2), epoch: Epoch(1), call: MetaCall::Peer(step) });
+    check("meta-peer", &MetaRequest { shard: ShardId(2), epoch: Epoch(1), number: 3, call: MetaCall::Peer(step) });
+    let introduce = ReadOp::Introduce {
+        inodes: vec![OpenInode { ino, write: true }],
+        exclusive: vec![Behind { ino, version: 9, good: true }],
+    };
+    let call = MetaCall::Read { fs: FsId(1), session: SessionId(5), cred: Cred::ROOT, op: introduce };
+    check("meta-introduce", &MetaRequest { shard: ShardId(7), epoch: Epoch(1), number: 0, call });
+    let introduced = MetaReply::Introduced { number: 1 << 32, exclusive: vec![ino] };
+    check("meta-answer", &MetaAnswer { reply: introduced, grants: Vec::new(), stale: vec![ino] });
     check("meta-stripes", &MetaReply::Stripes { stripes: vec![stripe()], geometries: vec![CODE] });
     check("meta-error", &MetaReply::Error(MetaError::Posix(Errno::NotEmpty)));
     check("meta-busy", &MetaReply::Error(MetaError::Busy));
@@ -198,4 +209,15 @@ fn raft() {
     check("raft_next_rows", &RaftRequest::NextRows { transfer: 4, page: 2 });
     let rows = vec![("k".as_bytes().into(), "v".as_bytes().into())];
     check("raft_rows", &RaftReply::Rows { rows, end: true });
+}
+
+#[test]
+fn lease_messages() {
+    let (fs, ino, keep) = (FsId(1), InodeId::new(ShardId(7), 9), Some(LeaseMode::Shared));
+    let shards = vec![Known { shard: ShardId(7), number: 1 << 32, seen: 4 }];
+    check("lease-poll", &LeaseRequest::Poll { session: SessionId(5), shards, wait_ms: 2500 });
+    let leases = vec![Given { fs, ino, keep, number: 5 }];
+    check("lease-give", &LeaseRequest::Give { session: SessionId(5), shard: ShardId(7), number: 1 << 32, leases });
+    let revokes = vec![Revoke { fs, ino, keep: None, number: 5 }];
+    check("lease-standings", &LeaseReply::Standings(vec![Standing::Good { told: 5, revokes }, Standing::Unknown]));
 }

@@ -12,7 +12,7 @@ use super::{Handle, LockMode, LockRange, NodeId, Time};
 pub const REPLY_HEADER_BYTES: usize = 16;
 
 /// Attributes as the kernel takes them.
-#[derive(Clone, Copy, PartialEq, Eq, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, Debug, Default)]
 pub struct Attr {
     /// Number that programs see.
     pub ino: u64,
@@ -55,6 +55,14 @@ pub struct Entry {
     pub attr_life: Duration,
     /// The attributes.
     pub attr: Attr,
+}
+
+impl Entry {
+    /// There is no such name, which may be believed for so long.
+    #[must_use]
+    pub fn missing(life: Duration) -> Self {
+        Self { node: NodeId(0), generation: 0, name_life: life, attr_life: Duration::ZERO, attr: Attr::default() }
+    }
 }
 
 /// An open file or directory.

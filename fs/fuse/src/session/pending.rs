@@ -20,6 +20,8 @@ pub(super) struct Pending {
     pub moves_data: bool,
     /// When its caller had a signal.
     pub interrupted: OnceLock<Instant>,
+    /// Kept until it is answered.
+    held: Mutex<Vec<Box<dyn Send>>>,
     /// Whoever takes it answers.
     ticket: Mutex<Option<Ticket>>,
     /// Why it is to be broken off; 0 while it is not.
@@ -37,6 +39,7 @@ impl Pending {
             waits_for_lock: operation.waits_for_a_lock(),
             moves_data: operation.moves_data(),
             interrupted: OnceLock::new(),
+            held: Mutex::default(),
             ticket: Mutex::new(Some(ticket)),
             broken: AtomicI32::new(0),
             broken_at: OnceLock::new(),
@@ -57,6 +60,8 @@ impl Pending {
             Ok(()) | Err((Some(nix::libc::ENOENT | nix::libc::ENODEV | nix::libc::EPERM), _)) => {}
             Err((_, error)) => tracing::error!(?opcode, unique, node = node.0, %error, "the kernel refuses an answer"),
         }
+        let held = std::mem::take(&mut *self.held.lock().unwrap_or_else(PoisonError::into_inner));
+        drop(held);
     }
 
     /// Whether nobody has answered yet.
@@ -123,6 +128,11 @@ impl Context {
     #[must_use]
     pub fn unique(&self) -> u64 {
         self.pending.header.unique
+    }
+
+    /// Keeps something until the kernel has been given the answer: for what must not happen before that.
+    pub fn hold(&self, guard: impl Send + 'static) {
+        self.pending.held.lock().unwrap_or_else(PoisonError::into_inner).push(Box::new(guard));
     }
 
     /// Ends when the request is broken off; the method's future is dropped soon after. For what must be told so and

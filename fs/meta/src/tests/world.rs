@@ -104,7 +104,7 @@ impl World {
         let mut batch = Batch::default();
         batch.put(log_key(to.0, index), entry.encode());
         host.kv.write(batch, Durability::Flushed).unwrap();
-        let Applied { reply, effects } = host.shard.apply(LogPosition { index, term: 1 }, &entry).unwrap();
+        let Applied { reply, effects, .. } = host.shard.apply(LogPosition { index, term: 1 }, &entry).unwrap();
         host.opens.settle(&entry);
         for effect in effects {
             match effect {

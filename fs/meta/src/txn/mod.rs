@@ -66,7 +66,7 @@ pub(crate) fn launch(
     plan: Plan,
     (to, action): (ShardId, PeerAction),
 ) -> Result<Outcome, Fault> {
-    let step = PeerStep { txn: id, step: 0, forget_below: 0, fs: m.fs, now: tx.now, action };
+    let step = PeerStep { txn: id, step: 0, forget_below: 0, fs: m.fs, author: m.id.session, now: tx.now, action };
     send(tx, TxnRecord { fs: m.fs, client: m.id, plan, to, step })?;
     Ok(Outcome::Pending(id.number))
 }
@@ -97,6 +97,8 @@ pub(crate) fn advance(tx: &mut Tx<'_>, id: TxnId, step: u32, reply: &MetaReply) 
     let Some(mut record) = found.filter(|r| id.source == tx.me && r.step.step == step) else {
         return Ok(());
     };
+    tx.author = Some(record.client.session);
+    tx.operation = Some(record.client);
     let next = match proceed(tx, &mut record, id, reply) {
         Ok(next) => next,
         Err(Fault::Refused(error)) => panic!("{id:?} is refused what it holds: {error}; {record:?}"),

@@ -9,15 +9,15 @@ use forebay_fuse::abi::{
     Attr, CopyRequest, Entry, Handle, HeldLock, Listing, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr,
     SizedValue, StatFs, WriteRequest,
 };
+use forebay_fuse::session::Notifier;
 use forebay_fuse::{Context, Errno};
 use forebay_types::limits;
 use forebay_wire::meta::NewNode;
+use tokio::runtime::Handle as Runtime;
 
 use crate::fuse::convert::{self, OpenMode, inode, kernel_attr};
 use crate::fuse::{Ops, writes};
 
-/// How long the kernel may believe a name or an attribute.
-const LIFE: Duration = Duration::ZERO;
 /// Unit of `statfs`, in bytes.
 const STATFS_UNIT: u32 = 4096;
 /// Inodes that `statfs` calls free: there is no limit but space.
@@ -32,8 +32,32 @@ pub struct Front {
 impl Front {
     /// In front of a filesystem; with `no_atime`, reads leave no trace.
     #[must_use]
-    pub fn new(fs: Filesystem, no_atime: bool) -> Self {
-        Self { ops: Ops::new(fs), no_atime }
+    pub fn new(fs: Filesystem, no_atime: bool, runtime: Runtime) -> Self {
+        Self { ops: Ops::new(fs, runtime), no_atime }
+    }
+
+    /// Who can be told what the kernel must not believe any more; until then it is let believe nothing.
+    pub fn reach_kernel_by(&self) -> impl FnOnce(Notifier) + use<> {
+        let kernel = self.ops.kernel.clone();
+        move |notifier| kernel.reach_by(notifier)
+    }
+
+    /// A name's answer, and what it says is not there noted.
+    fn entry(&self, at: &Context, dir: NodeId, name: &Bytes, attr: &forebay_types::Attr) -> Entry {
+        self.ops.absent.told(attr);
+        let target = Some((attr.ino, attr.kind));
+        Entry {
+            node: convert::node(attr.ino),
+            generation: attr.generation,
+            name_life: self.ops.kernel.life_of_name(at, inode(dir), name, target),
+            attr_life: self.ops.kernel.life_of(at, attr),
+            attr: kernel_attr(attr),
+        }
+    }
+
+    fn attributes(&self, at: &Context, attr: &forebay_types::Attr) -> (Attr, Duration) {
+        self.ops.absent.told(attr);
+        (kernel_attr(attr), self.ops.kernel.life_of(at, attr))
     }
 }
 
@@ -42,35 +66,25 @@ fn refuse(at: &Context) -> impl FnOnce(ClientError) -> Errno {
     move |error| convert::errno(at.opcode().name(), inode(at.node()), &error)
 }
 
-/// A name's answer, and what it says is not there noted.
-fn entry(ops: &Ops, attr: &forebay_types::Attr) -> Entry {
-    ops.absent.told(attr);
-    Entry {
-        node: convert::node(attr.ino),
-        generation: attr.generation,
-        name_life: LIFE,
-        attr_life: LIFE,
-        attr: kernel_attr(attr),
-    }
-}
-
-fn attributes(ops: &Ops, attr: &forebay_types::Attr) -> (Attr, Duration) {
-    ops.absent.told(attr);
-    (kernel_attr(attr), LIFE)
-}
-
 impl forebay_fuse::Filesystem for Front {
     fn progress(&self) -> u64 {
         self.ops.fs.cluster().answers()
     }
 
     async fn lookup(&self, at: &Context, node: NodeId, name: Bytes) -> Result<Entry, Errno> {
-        let found = self.ops.lookup(at.caller(), inode(node), &name).await;
-        found.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
+        match self.ops.lookup(at.caller(), inode(node), &name).await {
+            Ok(attr) => Ok(self.entry(at, node, &name, &attr)),
+            Err(error) => {
+                // That there is no such name may be believed too.
+                let missing = matches!(error, ClientError::Posix(forebay_types::Errno::NoEntry));
+                let life = if missing { self.ops.kernel.life_of_name(at, inode(node), &name, None) } else { Duration::ZERO };
+                if life.is_zero() { Err(refuse(at)(error)) } else { Ok(Entry::missing(life)) }
+            }
+        }
     }
 
     async fn getattr(&self, at: &Context, node: NodeId, _: Option<Handle>) -> Result<(Attr, Duration), Errno> {
-        self.ops.fs.getattr(inode(node)).await.map(|attr| attributes(&self.ops, &attr)).map_err(refuse(at))
+        self.ops.fs.getattr(inode(node)).await.map(|attr| self.attributes(at, &attr)).map_err(refuse(at))
     }
 
     async fn statx(
@@ -86,7 +100,7 @@ impl forebay_fuse::Filesystem for Front {
 
     async fn setattr(&self, at: &Context, node: NodeId, set: SetAttr) -> Result<(Attr, Duration), Errno> {
         let changed = self.ops.set(at.caller(), inode(node), convert::set_attr(&set), set.handle.is_some()).await;
-        changed.map(|attr| attributes(&self.ops, &attr)).map_err(refuse(at))
+        changed.map(|attr| self.attributes(at, &attr)).map_err(refuse(at))
     }
 
     async fn readlink(&self, at: &Context, node: NodeId) -> Result<Bytes, Errno> {
@@ -95,7 +109,7 @@ impl forebay_fuse::Filesystem for Front {
 
     async fn symlink(&self, at: &Context, node: NodeId, name: Bytes, target: Bytes) -> Result<Entry, Errno> {
         let made = self.ops.make(at.caller(), inode(node), &name, NewNode::Symlink(target), 0o777.into()).await;
-        made.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
+        made.map(|attr| self.entry(at, node, &name, &attr)).map_err(refuse(at))
     }
 
     async fn mknod(
@@ -112,13 +126,13 @@ impl forebay_fuse::Filesystem for Front {
         self.ops
             .make(at.caller(), inode(node), &name, kind, mode)
             .await
-            .map(|attr| entry(&self.ops, &attr))
+            .map(|attr| self.entry(at, node, &name, &attr))
             .map_err(refuse(at))
     }
 
     async fn mkdir(&self, at: &Context, node: NodeId, name: Bytes, mode: u32, umask: u32) -> Result<Entry, Errno> {
         let (cred, mode) = (self.ops.cred(at.caller()), convert::new_mode(mode, umask));
-        self.ops.fs.mkdir(&cred, inode(node), &name, mode).await.map(|attr| entry(&self.ops, &attr)).map_err(refuse(at))
+        self.ops.fs.mkdir(&cred, inode(node), &name, mode).await.map(|attr| self.entry(at, node, &name, &attr)).map_err(refuse(at))
     }
 
     async fn unlink(&self, at: &Context, node: NodeId, name: Bytes) -> Result<(), Errno> {
@@ -148,14 +162,14 @@ impl forebay_fuse::Filesystem for Front {
             .fs
             .link(&cred, inode(target), inode(node), &name)
             .await
-            .map(|attr| entry(&self.ops, &attr))
+            .map(|attr| self.entry(at, node, &name, &attr))
             .map_err(refuse(at))
     }
 
     async fn open(&self, at: &Context, node: NodeId, flags: u32, _kill_privileges: bool) -> Result<Opened, Errno> {
         let mode = OpenMode::of(flags.cast_signed());
         self.ops.open(at.caller(), inode(node), mode).await.map_err(refuse(at))?;
-        Ok(Opened { handle: self.ops.new_handle(mode.write), flags: 0 })
+        Ok(Opened { handle: self.ops.new_handle(mode.write), flags: self.ops.keeps(inode(node)) })
     }
 
     async fn create(
@@ -170,7 +184,7 @@ impl forebay_fuse::Filesystem for Front {
         let (flags, mode) = (flags.cast_signed(), convert::new_mode(mode, umask));
         let attr = self.ops.create(at.caller(), inode(node), &name, mode, flags).await.map_err(refuse(at))?;
         let handle = self.ops.new_handle(OpenMode::of(flags).write);
-        Ok((entry(&self.ops, &attr), Opened { handle, flags: 0 }))
+        Ok((self.entry(at, node, &name, &attr), Opened { handle, flags: self.ops.keeps(attr.ino) }))
     }
 
     async fn tmpfile(
@@ -184,7 +198,11 @@ impl forebay_fuse::Filesystem for Front {
         let (flags, mode) = (flags.cast_signed(), convert::new_mode(mode, umask));
         let attr = self.ops.tmpfile(at.caller(), inode(node), mode, flags).await.map_err(refuse(at))?;
         let handle = self.ops.new_handle(OpenMode::of(flags).write);
-        Ok((entry(&self.ops, &attr), Opened { handle, flags: 0 }))
+        // It has no name that could be believed.
+        let (kept, life) = self.attributes(at, &attr);
+        let node = convert::node(attr.ino);
+        let entry = Entry { node, generation: attr.generation, name_life: Duration::ZERO, attr_life: life, attr: kept };
+        Ok((entry, Opened { handle, flags: 0 }))
     }
 
     async fn read(
@@ -199,13 +217,18 @@ impl forebay_fuse::Filesystem for Front {
         if !self.no_atime && flags.cast_signed() & nix::libc::O_NOATIME == 0 {
             self.ops.fs.accessed(inode(node));
         }
-        self.ops.fs.read(inode(node), offset, size).await.map_err(refuse(at))
+        let ino = inode(node);
+        let before = self.ops.fs.believed_version(ino);
+        let bytes = self.ops.fs.read(ino, offset, size).await.map_err(refuse(at))?;
+        self.ops.kernel.tells_bytes(at, ino, before, (offset, offset + u64::from(size)));
+        Ok(bytes)
     }
 
     async fn write(&self, at: &Context, node: NodeId, write: WriteRequest) -> Result<u32, Errno> {
         let size = write.data.len() as u32;
-        let written = self.ops.write(inode(node), write.offset, write.data, write.kill_privileges).await;
-        written.map(|()| size).map_err(refuse(at))
+        let ino = inode(node);
+        let _pages = self.ops.kernel.writes(ino, write.offset, size.into());
+        self.ops.write(ino, write).await.map(|()| size).map_err(refuse(at))
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {

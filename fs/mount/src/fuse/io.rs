@@ -1,8 +1,7 @@
 //! Opening, closing, and the shape of files.
 
-use bytes::Bytes;
 use forebay_client::Allocation;
-use forebay_fuse::abi::Caller;
+use forebay_fuse::abi::{Caller, WriteRequest};
 use forebay_types::{Attr, ByteRange, Errno, InodeId};
 use forebay_wire::meta::SetAttr;
 
@@ -56,12 +55,16 @@ impl Ops {
         self.fs.fallocate(ino, range, allocation, caller.uid != 0).await
     }
 
-    /// `write`. With `unprivileged`, set-id bits go.
-    pub(super) async fn write(&self, ino: InodeId, offset: u64, data: Bytes, unprivileged: bool) -> Outcome<()> {
-        if unprivileged {
-            self.fs.write_unprivileged(ino, offset, data).await
-        } else {
-            self.fs.write(ino, offset, data).await
+    /// `write`, at the end of the file where the descriptor appends.
+    pub(super) async fn write(&self, ino: InodeId, write: WriteRequest) -> Outcome<()> {
+        let WriteRequest { offset, data, flags, from_cache, kill_privileges, .. } = write;
+        let appends = flags.cast_signed() & nix::libc::O_APPEND != 0;
+        match (from_cache, appends, kill_privileges) {
+            (true, ..) => self.fs.write_pages(ino, offset, data),
+            (false, true, true) => self.fs.append_unprivileged(ino, data).await.map(drop),
+            (false, true, false) => self.fs.append(ino, data).await.map(drop),
+            (false, false, true) => self.fs.write_unprivileged(ino, offset, data).await,
+            (false, false, false) => self.fs.write(ino, offset, data).await,
         }
     }
 

@@ -5,11 +5,10 @@
 //! sides against each other.
 //!
 //! Semantics: the kernel checks permissions with everything it knows of the caller (`default_permissions`), the shard
-//! again with the ids and groups it is told. Names and attributes have no lifetime in the kernel, so each use asks.
-//! Pages stay cached until size or modification time say that the file has changed; they are dropped on open. Writes
-//! go through to the client at once, where they are dirty until fsync, close, or a few seconds later. An append goes
-//! to the end this node knows of: appends of several nodes to one file can overwrite each other. Locks are of this
-//! node only. Last access is told by what reaches us, so not by reads of pages the kernel has. A file's own node sees its bytes always; others, once they are flushed.
+//! again with the ids and groups it is told. What the client believes under its leases the kernel may believe too, and is
+//! made to forget ([`kernel`]): names and attributes for a second at a time, pages until then. Writes go through to the
+//! client at once, which writes them behind or through. Locks are of this node only. Last access is told by what reaches
+//! us, so not by reads of pages the kernel has.
 
 mod absent;
 mod attributes;
@@ -18,16 +17,19 @@ mod directories;
 mod front;
 mod groups;
 mod io;
+mod kernel;
 mod locks;
 mod names;
 mod session;
 mod xattrs;
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_client::{ClientError, Filesystem};
+use forebay_fuse::abi::codes::opened;
 use forebay_fuse::abi::{Caller, Handle};
-use forebay_types::Cred;
+use forebay_types::{Cred, InodeId};
 
 pub use front::Front;
 pub use session::FuseSession;
@@ -39,12 +41,14 @@ struct Ops {
     groups: groups::GroupCache,
     locks: locks::Locks,
     absent: absent::Absent,
+    kernel: Arc<kernel::Kernel>,
     last_handle: AtomicU64,
 }
 
 impl Ops {
-    fn new(fs: Filesystem) -> Self {
+    fn new(fs: Filesystem, runtime: tokio::runtime::Handle) -> Self {
         Self {
+            kernel: kernel::Kernel::new(fs.clone(), runtime),
             fs,
             listings: directories::Listings::default(),
             groups: groups::GroupCache::default(),
@@ -57,6 +61,12 @@ impl Ops {
     /// The caller's identity, with the supplementary groups that the kernel does not tell.
     fn cred(&self, caller: Caller) -> Cred {
         Cred { uid: caller.uid, gid: caller.gid, groups: self.groups.of(caller) }
+    }
+
+    /// Whether the kernel may keep a file's pages when it is opened again, as a flag of its opening: it has been told to
+    /// forget those that are not as they were.
+    fn keeps(&self, ino: InodeId) -> u32 {
+        if self.fs.good_for(ino).is_zero() { 0 } else { opened::KEEP_CACHE }
     }
 
     /// A handle for a file that has been opened. It says whether the file can be written by it.

@@ -70,6 +70,7 @@ impl FuseSession {
         let flags = init::POSIX_ACL | init::DONT_MASK | init::HANDLE_KILLPRIV_V2 | init::EXPORT_SUPPORT;
         let settings = Settings::default();
         let settings = Settings { timeout: options.timeout, flags: settings.flags | flags, ..settings };
+        let reach_kernel_by = front.reach_kernel_by();
         let session = Session::start(Classic::new(device), Arc::new(front), settings, runtime);
         let session = session.map_err(|error| {
             if let Err(error) = entry.unmount(true) {
@@ -80,6 +81,7 @@ impl FuseSession {
                 other => io::Error::other(other),
             })
         })?;
+        reach_kernel_by(session.notifier);
         read_ahead(&entry);
         Ok(Self { entry, ended: session.ended, in_flight: session.in_flight })
     }

@@ -340,7 +340,7 @@ impl Driver {
             }
             for (id, mut out) in under_way {
                 let Some(replica) = self.replicas.get_mut(&id) else { continue };
-                let todo = replica.settle(&mut out).map_err(|error| error.to_string())?;
+                let todo = replica.settle(&mut out, self.clock.nanos()).map_err(|error| error.to_string())?;
                 send(&mut self.transport, replica, &mut out);
                 self.see_to(id, todo)?;
             }

@@ -70,9 +70,9 @@ async fn ask(client: &Cluster, queue: &mpsc::WeakSender<Work>, to: ShardId, step
     loop {
         queue.upgrade()?;
         let map = client.map().await.ok()?;
-        let request = MetaRequest { shard: to, epoch: map.epoch, call: MetaCall::Peer(step.clone()) };
+        let request = MetaRequest { shard: to, epoch: map.epoch, number: 0, call: MetaCall::Peer(step.clone()) };
         let host = client.leader(&map, to)?;
-        match call_meta(&client.peer(&host.address), &request, TIMEOUT).await {
+        match call_meta(&client.peer(&host.address), &request, TIMEOUT).await.map(|answer| answer.reply) {
             Ok(MetaReply::Error(MetaError::NotServed { leader, .. })) => client.not_leader(&map, to, host.id, leader),
             Ok(MetaReply::Error(error @ (MetaError::Busy | MetaError::Storage { .. }))) => {
                 tracing::debug!(txn = ?step.txn, step = step.step, %to, %error, "step not done, trying again");

@@ -8,7 +8,7 @@ use bytes::Bytes;
 use forebay_consensus::{Committed, CommittedData, FIRST, Group, Outcome, encode_members};
 use forebay_env::{Batch, Kv};
 use forebay_meta::{Applied, Effect, Entry, Input, OpenTable, Shard, ShardConfig, ShardError, Staging};
-use forebay_types::{HostId, LogPosition, OpId, ShardId};
+use forebay_types::{FileKind, HostId, LogPosition, OpId, ShardId};
 use forebay_wire::cluster::ReplicaStatus;
 use forebay_wire::meta::{MetaError, MetaReply};
 use forebay_wire::raft::Members;
@@ -16,6 +16,7 @@ use tokio::sync::oneshot;
 use tokio::time::Instant;
 
 use super::lead::{Lead, LeadState};
+use super::leases::{Changes, LeaseDesk, Told};
 use super::{AnyShard, read_lock};
 use crate::clock::Clock;
 use crate::placement::MapPlacement;
@@ -33,6 +34,8 @@ pub(crate) struct Served {
     pub id: ShardId,
     pub shard: RwLock<AnyShard>,
     opens: Mutex<OpenTable>,
+    /// What sessions may believe. Locked after `opens` and before `shard`.
+    pub leases: LeaseDesk,
     pub lead: Lead,
     status: Mutex<ReplicaStatus>,
 }
@@ -121,7 +124,7 @@ impl Replica {
         });
         let (shard, opens) = (RwLock::new(shard), Mutex::new(OpenTable::after_failover()));
         Ok(Self {
-            served: Arc::new(Served { id, shard, opens, lead: Lead::new(), status }),
+            served: Arc::new(Served { id, shard, opens, leases: LeaseDesk::default(), lead: Lead::new(), status }),
             group,
             fetching: false,
             led_ticks: 0,
@@ -211,7 +214,7 @@ impl Replica {
     }
 
     /// What was collected is stored: applies what is committed.
-    pub fn settle(&mut self, out: &mut Outcome) -> Result<Todo, ShardError> {
+    pub fn settle(&mut self, out: &mut Outcome, now_ns: u64) -> Result<Todo, ShardError> {
         let before = self.group.standing().members;
         self.group.persisted(out);
         self.note_removed(&before, &self.group.standing().members);
@@ -225,17 +228,17 @@ impl Replica {
         let mut todo = Todo { cluster_changed: out.installed, ..Todo::default() };
         self.note_role();
         for committed in std::mem::take(&mut out.committed) {
-            self.apply(committed, &mut todo)?;
+            self.apply(committed, &mut todo, now_ns)?;
         }
         self.confirmed_ns = self.confirmed_ns.max(out.confirmed.iter().copied().max());
-        self.publish(&mut todo);
+        self.publish(&mut todo, now_ns)?;
         Ok(todo)
     }
 
-    fn apply(&mut self, committed: Committed, todo: &mut Todo) -> Result<(), ShardError> {
+    fn apply(&mut self, committed: Committed, todo: &mut Todo, now_ns: u64) -> Result<(), ShardError> {
         let Committed { at, data } = committed;
         match data {
-            CommittedData::Shard(bytes) => self.apply_entry(at, &bytes, todo)?,
+            CommittedData::Shard(bytes) => self.apply_entry(at, &bytes, todo, now_ns)?,
             CommittedData::Empty => self.shard_mut().set_members(at, None)?,
             CommittedData::Members(members) => {
                 tracing::info!(shard = %self.served.id, voters = ?members.voters, learners = ?members.learners, "members");
@@ -250,7 +253,13 @@ impl Replica {
         self.served.shard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_entry(&mut self, at: LogPosition, bytes: &Bytes, todo: &mut Todo) -> Result<(), ShardError> {
+    fn apply_entry(
+        &mut self,
+        at: LogPosition,
+        bytes: &Bytes,
+        todo: &mut Todo,
+        now_ns: u64,
+    ) -> Result<(), ShardError> {
         // What another leader put in the place of ours: whoever waits asks again, with the same name.
         while self
             .proposed
@@ -263,7 +272,15 @@ impl Replica {
             Some(proposed) => (proposed.entry, proposed.waiter, true),
             None => (Entry::decode(bytes)?, None, false),
         };
-        let Applied { reply, effects } = self.shard_mut().apply(at, &entry)?;
+        let Applied { reply, effects, .. } = match self.leading {
+            None => self.shard_mut().apply(at, &entry)?,
+            // Nobody reads in between.
+            Some(_) => self.served.leases.change(now_ns, || {
+                let mut applied = self.shard_mut().apply(at, &entry)?;
+                let changes = self.changes(&entry.input, &mut applied)?;
+                Ok::<_, ShardError>((applied, changes))
+            })?,
+        };
         if self.leading.is_some() {
             let mut opens = self.served.opens();
             if ours {
@@ -289,6 +306,26 @@ impl Replica {
             todo.effects.push(effect);
         }
         Ok(())
+    }
+
+    /// What applying an input has changed. A client knows which directories its own operation changes in another shard,
+    /// and its kernel holds them locked meanwhile: it cannot be asked to give them up. Of files it learns like everybody.
+    fn changes(&self, input: &Input, applied: &mut Applied) -> Result<Changes, ShardError> {
+        let changed = std::mem::take(&mut applied.changed);
+        let told = Told::of(input, applied.operation);
+        let (mut by_author, mut by_anyone) = (changed, Vec::new());
+        if matches!(input, Input::Peer(_)) {
+            let shard = read_lock(&self.served.shard);
+            let mut own = Vec::new();
+            for (fs, ino) in by_author {
+                match shard.attr(fs, ino)? {
+                    Some(attr) if attr.kind != FileKind::Directory => by_anyone.push((fs, ino)),
+                    _ => own.push((fs, ino)),
+                }
+            }
+            by_author = own;
+        }
+        Ok(Changes { by_author, by_anyone, author: applied.author, told })
     }
 
     fn lose(&self, lost: Proposed) {
@@ -323,7 +360,7 @@ impl Replica {
     }
 
     /// Tells everybody else on the host how the replica stands.
-    pub fn publish(&mut self, todo: &mut Todo) {
+    pub fn publish(&mut self, todo: &mut Todo, now_ns: u64) -> Result<(), ShardError> {
         self.note_role();
         let standing = self.group.standing();
         if let Some((_, taken_over @ false)) = &mut self.leading
@@ -331,6 +368,8 @@ impl Replica {
         {
             *taken_over = true;
             todo.took_over = true;
+            let sessions = read_lock(&self.served.shard).joined()?;
+            self.served.leases.begin(standing.term, sessions, now_ns);
         }
         let ready = self.leading.and_then(|(term, taken_over)| taken_over.then_some(term));
         self.served.lead.set(LeadState { leader: standing.leader, ready, confirmed_ns: self.confirmed_ns });
@@ -344,6 +383,7 @@ impl Replica {
             voters: standing.members.voters,
             learners: standing.members.learners,
         };
+        Ok(())
     }
 
     /// Cuts the log where it has grown long.

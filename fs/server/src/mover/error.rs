@@ -9,8 +9,8 @@ pub(super) fn filesystem(path: &str, error: ClientError) -> TierError {
     let errno = match error {
         ClientError::Tier(error) => return error,
         ClientError::Posix(errno) => errno,
-        // The session is opened anew for the next attempt.
-        ClientError::SessionEnded => Errno::Again,
+        // The session is opened anew for the next attempt, which writes everything again.
+        ClientError::SessionEnded | ClientError::LeaseLost { .. } => Errno::Again,
         ClientError::TimedOut { .. } | ClientError::NoHost { .. } | ClientError::Net(_) => Errno::TimedOut,
         ClientError::Cluster(error) => return TierError::Invalid { reason: error.to_string() },
         ClientError::TooFewChunks { .. }

@@ -1,7 +1,7 @@
 //! What shards ask of each other: the steps of operations over more than one.
 
 use bytes::Bytes;
-use forebay_types::{Acl, Cred, FileKind, FsId, InodeId, LifetimeClass, ShardId, Timestamp};
+use forebay_types::{Acl, Cred, FileKind, FsId, InodeId, LifetimeClass, SessionId, ShardId, Timestamp};
 use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
@@ -28,6 +28,8 @@ pub struct PeerStep {
     pub forget_below: u64,
     /// The filesystem.
     pub fs: FsId,
+    /// The session whose operation it is part of.
+    pub author: SessionId,
     /// When the source decided it.
     pub now: Timestamp,
     /// What to do.
