@@ -140,7 +140,7 @@ os.fsync(f.fileno())"
     }
     // The deadline, where nobody sends a signal.
     for script in [
-        format!("stat {MOUNT}/x/f"),
+        format!("stat {MOUNT}/x/never-seen"),
         format!("ls {MOUNT}/x"),
         format!("mkdir {MOUNT}/new"),
         format!("dd if={MOUNT}/x/f of=/dev/null bs=1M iflag=direct"),
@@ -158,7 +158,7 @@ os.fsync(f.fileno())"
     // Taking the mount down.
     in_time("umount", || hasty.command("umount").arg(MOUNT).deadline(SOON).run());
     assert!(!is_mounted(&hasty));
-    let stuck = patient.command("stat").arg(format!("{MOUNT}/x")).spawn(&patient.log_path("stuck")).unwrap();
+    let stuck = patient.command("stat").arg(format!("{MOUNT}/x/never-seen")).spawn(&patient.log_path("stuck")).unwrap();
     wait_inside("stat", &stuck);
     in_time("forebay local umount --force", || {
         own_program(&patient, "forebay")?.args(["local", "umount", "--force"]).deadline(SOON).run()
@@ -175,7 +175,7 @@ os.fsync(f.fileno())"
 
     // Lazily, with somebody stuck inside.
     kill_all(&mut at.cluster);
-    let stuck = patient.command("stat").arg(format!("{MOUNT}/x")).spawn(&patient.log_path("stuck")).unwrap();
+    let stuck = patient.command("stat").arg(format!("{MOUNT}/x/never-seen")).spawn(&patient.log_path("stuck")).unwrap();
     wait_inside("stat", &stuck);
     in_time("umount -l", || patient.command("umount").args(["-l", MOUNT]).deadline(SOON).run());
     assert!(!is_mounted(&patient));
@@ -195,7 +195,9 @@ fn hosts_that_are_silent_are_no_better_than_dead_ones() {
         at.cluster.daemon(&host).signal(Signal::SIGSTOP).unwrap();
     }
     for script in [
-        format!("stat {MOUNT}/f"),
+        format!("stat {MOUNT}/never-seen"),
+        // What has been seen is believed until the lease runs out.
+        format!("while stat {MOUNT}/f; do sleep 0.1; done; false"),
         format!("dd if={MOUNT}/f of=/dev/null bs=1M iflag=direct"),
         format!("mkdir {MOUNT}/d"),
     ] {

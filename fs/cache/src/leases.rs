@@ -38,6 +38,8 @@ struct Standing {
     /// The last revocation it knows of.
     seen: u64,
     good_until: Nanos,
+    /// Its leases have run out, and that was noticed.
+    lapsed: bool,
     /// Calls under way.
     tickets: BTreeMap<u64, ()>,
     /// The last ticket taken when something about an inode was given up; only while such tickets are out.
@@ -84,6 +86,16 @@ impl LeaseCache {
         self.shards.values().map(|standing| standing.good_until).filter(|until| *until > now).min()
     }
 
+    /// Shards whose leases have run out at `now`; each is told once.
+    pub fn lapse(&mut self, now: Nanos) -> Vec<ShardId> {
+        let late = self.shards.iter_mut().filter(|(_, s)| s.number != 0 && !s.lapsed && s.good_until <= now);
+        late.map(|(shard, standing)| {
+            standing.lapsed = true;
+            *shard
+        })
+        .collect()
+    }
+
     /// Whether what is believed of a shard's inodes is good at `now`.
     #[must_use]
     pub fn is_good(&self, shard: ShardId, now: Nanos) -> bool {
@@ -119,6 +131,7 @@ impl LeaseCache {
         standing.number = number;
         standing.seen = 0;
         standing.good_until = good_until;
+        standing.lapsed = false;
     }
 
     /// The leader has heard of this client: leases are good until a later time. `seen`: the last revocation it told of.
@@ -127,6 +140,7 @@ impl LeaseCache {
         if standing.number == number {
             standing.seen = seen.max(standing.seen);
             standing.good_until = good_until.max(standing.good_until);
+            standing.lapsed = false;
         }
     }
 

@@ -48,6 +48,9 @@ fn what_was_granted_is_believed_until_the_lease_ends() {
     assert_eq!(cache.attr(ino, 99).map(|attr| attr.version), Some(3));
     assert_eq!(cache.good_for(ino, 90), 10);
     assert_eq!(cache.attr(ino, 100), None);
+    assert_eq!(cache.lapse(99), []);
+    assert_eq!(cache.lapse(100), [SHARD]);
+    assert_eq!(cache.lapse(101), [], "once");
     cache.renewed(SHARD, 7, 0, 150);
     assert_eq!(cache.attr(ino, 149).map(|attr| attr.version), Some(3));
     cache.renewed(SHARD, 6, 0, 900);

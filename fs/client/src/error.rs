@@ -68,7 +68,9 @@ pub enum ClientError {
         reason: Box<ClientError>,
     },
     /// Others may have changed a file while this client could not be reached: what it had not written back is lost.
-    #[error("{ino} was written here and not made durable while this client could not be reached for longer than a lease: that is lost")]
+    #[error(
+        "{ino} was written here and not made durable while this client could not be reached for longer than a lease: that is lost"
+    )]
     LeaseLost {
         /// The file.
         ino: InodeId,

@@ -70,7 +70,8 @@ impl Touch {
 }
 
 /// This node's time of day.
-pub(crate) fn wall_clock() -> Timestamp {
+#[must_use]
+pub fn wall_clock() -> Timestamp {
     let since = std::time::SystemTime::now().duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     Timestamp { secs: since.as_secs() as i64, nanos: since.subsec_nanos() }
 }
@@ -120,12 +121,15 @@ impl FileState {
         }
     }
 
-    /// One open less. With the last one: when the file was read, where its shard is to be told. That is decided together,
-    /// as closes of one file overlap: each would leave it to the other.
-    pub fn closed(&mut self) -> Option<Timestamp> {
+    /// One open less.
+    pub fn closed(&mut self) {
         self.opens = self.opens.saturating_sub(1);
-        let counts = |at: &Timestamp| self.known.as_ref().is_none_or(|known| known.attr.access_counts(*at));
-        let tell = self.read_at.filter(|at| self.opens == 0 && counts(at) && self.read_told < Some(*at));
+    }
+
+    /// When the file was read, where its shard is to be told; only once. `known`: its attributes, where they are.
+    pub fn access_to_tell(&mut self, known: Option<&Attr>) -> Option<Timestamp> {
+        let counts = |at: &Timestamp| known.is_none_or(|attr| attr.access_counts(*at));
+        let tell = self.read_at.filter(|at| counts(at) && self.read_told < Some(*at));
         // Kept beside, for attributes that are asked for before the shard has it.
         self.read_told = self.read_told.max(tell);
         tell

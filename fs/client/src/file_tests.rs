@@ -1,17 +1,39 @@
+use forebay_types::FileKind;
+
 use super::*;
 
 fn at(secs: i64) -> Option<Timestamp> {
     Some(Timestamp { secs, nanos: 0 })
 }
 
-/// The close of a writer that takes its time must not keep the close of a reader from telling.
 #[test]
-fn of_closes_that_overlap_the_last_one_tells_of_the_read() {
-    let mut state = FileState { opens: 2, read_at: at(5), ..FileState::default() };
-    assert_eq!(state.closed(), None);
-    assert_eq!(state.closed(), at(5));
-    state.opens = 1;
-    assert_eq!(state.closed(), None, "once");
-    (state.opens, state.read_at) = (1, at(6));
-    assert_eq!(state.closed(), at(6));
+fn a_read_is_told_once_and_where_it_counts() {
+    let mut state = FileState { read_at: at(5), ..FileState::default() };
+    assert_eq!(state.access_to_tell(None), at(5));
+    assert_eq!(state.access_to_tell(None), None, "once");
+    state.read_at = at(6);
+    let time = |secs| Timestamp { secs, nanos: 0 };
+    let mut known = Attr {
+        ino: InodeId(1),
+        kind: FileKind::Regular,
+        mode: 0o644,
+        nlink: 1,
+        uid: 0,
+        gid: 0,
+        size: 0,
+        allocated_bytes: 0,
+        cold_bytes: 0,
+        atime: time(5),
+        mtime: time(1),
+        ctime: time(1),
+        btime: time(1),
+        rdev: 0,
+        generation: 0,
+        version: 1,
+        acl: false,
+        capability: false,
+    };
+    assert_eq!(state.access_to_tell(Some(&known)), None, "it was read since it was changed");
+    known.mtime = time(6);
+    assert_eq!(state.access_to_tell(Some(&known)), at(6));
 }

@@ -142,11 +142,6 @@ impl Leases {
         self.lock().name(dir, name, self.now())
     }
 
-    /// For how long an inode may be believed.
-    pub fn good_for(&self, ino: InodeId) -> Duration {
-        Duration::from_nanos(self.lock().good_for(ino, self.now()))
-    }
-
     /// Whether whoever asks checks permissions itself.
     pub fn others_check(&self) -> bool {
         self.beholder.get().is_some_and(|beholder| beholder.checks_permissions())
@@ -182,7 +177,7 @@ pub(crate) struct Change {
 
 impl Change {
     /// It stands for this now.
-    pub fn is_now(mut self, target: Target) {
+    pub fn becomes(mut self, target: Target) {
         self.ended = Some(target);
     }
 }
@@ -209,13 +204,7 @@ impl Filesystem {
         self.shards.leases.set_beholder(beholder);
     }
 
-    /// For how long an inode may be believed without asking again; zero where it may not.
-    #[must_use]
-    pub fn good_for(&self, ino: InodeId) -> Duration {
-        self.shards.leases.good_for(ino)
-    }
-
-    /// [`Self::good_for`] of these attributes: zero where others are believed.
+    /// For how long these attributes may be believed without asking again; zero where others are.
     #[must_use]
     pub fn believes(&self, attr: &Attr) -> Duration {
         let leases = &self.shards.leases;
@@ -224,7 +213,7 @@ impl Filesystem {
         if same { Duration::from_nanos(core.good_for(attr.ino, now)) } else { Duration::ZERO }
     }
 
-    /// [`Self::good_for`] of what a name stands for: zero where something else is believed.
+    /// For how long it may be believed what a name stands for; zero where something else is.
     #[must_use]
     pub fn believes_name(&self, dir: InodeId, name: &[u8], target: Target) -> Duration {
         let leases = &self.shards.leases;
@@ -233,10 +222,10 @@ impl Filesystem {
         if same { Duration::from_nanos(core.good_for(dir, now)) } else { Duration::ZERO }
     }
 
-    /// The version of an inode's attributes, where they are believed.
+    /// An inode's attributes as its shard has them, where they are believed.
     #[must_use]
-    pub fn believed_version(&self, ino: InodeId) -> Option<u64> {
-        self.shards.leases.attr(ino).map(|attr| attr.version)
+    pub fn believed(&self, ino: InodeId) -> Option<Attr> {
+        self.shards.leases.attr(ino)
     }
 
     /// Keeps leases good and gives back what is asked for, for ever.
@@ -376,16 +365,9 @@ impl Filesystem {
     /// Takes back what was believed of shards whose leases have run out: nobody there has heard of us for too long.
     async fn lapse(&self) {
         let leases = &self.shards.leases;
-        let late: Vec<(ShardId, Vec<InodeId>)> = {
-            let (core, now) = (leases.lock(), leases.now());
-            let late = core.standings().filter(|(shard, ..)| !core.is_good(*shard, now));
-            late.map(|(shard, ..)| (shard, core.of_shard(shard).collect())).collect()
-        };
-        for (shard, inodes) in late {
-            if inodes.is_empty() {
-                continue;
-            }
-            tracing::warn!(%shard, inodes = inodes.len(), "leases have run out: the shard's leader was not reached");
+        let late = leases.lock().lapse(leases.now());
+        for shard in late {
+            tracing::info!(%shard, "leases have run out: the shard's leader was not reached");
             leases.give_up_shared(shard).await;
             // What is written behind stays until a leader says whether anybody else was at the file meanwhile.
             let behind = leases.lock().exclusive(shard);
@@ -427,4 +409,3 @@ impl Filesystem {
         }
     }
 }
-

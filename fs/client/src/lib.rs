@@ -31,6 +31,7 @@ mod write;
 
 pub use cluster::{ClientOptions, Cluster};
 pub use error::ClientError;
+pub use file::wall_clock;
 pub use filesystem::Filesystem;
 pub use leases::Beholder;
 pub use namespace::NewEntry;

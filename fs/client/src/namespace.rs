@@ -3,10 +3,12 @@
 
 use bytes::Bytes;
 use forebay_types::{Attr, Cred, Errno, FileKind, InodeId, NewMode, Statfs};
-use forebay_wire::meta::{DirEntry, MetaAnswer, MetaError, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen};
+use forebay_wire::meta::{
+    DirEntry, MetaAnswer, MetaError, MetaReply, MutateOp, NewContent, NewNode, ReadOp, RenameHow, SetAttr, XattrWhen,
+};
 
 use crate::ClientError;
-use crate::file::{File, wall_clock};
+use crate::file::wall_clock;
 use crate::filesystem::Filesystem;
 use crate::leases::Change;
 
@@ -75,7 +77,7 @@ impl Filesystem {
     /// [`Self::entry`] of a name that has been changed, and stands for that now.
     async fn entry_now(&self, change: Change, reply: MetaReply) -> Result<NewEntry, ClientError> {
         if let MetaReply::Entry { ino, kind, .. } = &reply {
-            change.is_now(Some((*ino, *kind)));
+            change.becomes(Some((*ino, *kind)));
         }
         self.entry(reply).await
     }
@@ -263,7 +265,7 @@ impl Filesystem {
         let change = self.shards.leases.change(parent, name);
         let op = MutateOp::Unlink { parent, name: Bytes::copy_from_slice(name) };
         expect_done(self.shards.mutate(parent.shard(), cred, op).await?)?;
-        change.is_now(None);
+        change.becomes(None);
         Ok(())
     }
 
@@ -277,7 +279,7 @@ impl Filesystem {
             self.shards.leases.changed_elsewhere(ino);
         }
         removed?;
-        change.is_now(None);
+        change.becomes(None);
         Ok(())
     }
 
@@ -301,17 +303,19 @@ impl Filesystem {
             how,
         };
         let renamed = self.shards.mutate(from.0.shard(), cred, op).await.and_then(expect_done);
-        let directories = [moved, known_to.flatten()].into_iter().flatten().filter(|(_, kind)| *kind == FileKind::Directory);
-        let elsewhere = directories.map(|(ino, _)| ino).chain([to.0]).filter(|ino| ino.shard() != from.0.shard());
-        elsewhere.for_each(|ino| leases.changed_elsewhere(ino));
+        let directories =
+            [moved, known_to.flatten()].into_iter().flatten().filter(|(_, kind)| *kind == FileKind::Directory);
+        // Changed by steps of which only their shards know.
+        let beside = directories.map(|(ino, _)| ino).chain((from.0 != to.0).then_some(to.0));
+        beside.for_each(|ino| leases.changed_elsewhere(ino));
         renamed?;
         if let (Some(moved), true) = (moved, from != to) {
-            to_change.is_now(Some(moved));
+            to_change.becomes(Some(moved));
             match (how, known_to) {
-                (RenameHow::Exchange, Some(known)) => from_change.is_now(known),
+                (RenameHow::Exchange, Some(known)) => from_change.becomes(known),
                 // Two names of one file: nothing has happened.
-                (_, Some(Some((ino, _)))) if ino == moved.0 => from_change.is_now(Some(moved)),
-                (RenameHow::Replace | RenameHow::NoReplace, Some(_)) => from_change.is_now(None),
+                (_, Some(Some((ino, _)))) if ino == moved.0 => from_change.becomes(Some(moved)),
+                (RenameHow::Replace | RenameHow::NoReplace, Some(_)) => from_change.becomes(None),
                 (_, None) => {}
             }
         }
@@ -405,9 +409,11 @@ impl Filesystem {
         }
     }
 
-    /// One open less; with the last one, the shard is told of a read.
-    async fn tell_access(&self, file: &File) {
-        let (ino, at) = (file.ino, file.lock().closed());
+    /// The shard is told of a read, where that has not been done and counts.
+    pub async fn tell_access(&self, ino: InodeId) {
+        let Some(file) = self.files.find(ino) else { return };
+        let known = self.shards.leases.attr(ino);
+        let at = file.lock().access_to_tell(known.as_ref());
         if let Some(at) = at
             && let Err(error) = self.shards.mutate(ino.shard(), &Cred::ROOT, MutateOp::Accessed { ino, at }).await
         {
@@ -419,8 +425,9 @@ impl Filesystem {
     /// caller's close has called before.
     pub async fn release(&self, ino: InodeId) -> Result<(), ClientError> {
         let flushed = self.fsync(ino).await;
+        self.tell_access(ino).await;
         if let Some(file) = self.files.find(ino) {
-            self.tell_access(&file).await;
+            file.lock().closed();
         }
         self.files.forget(ino);
         let _turn = self.shards.opens.turn(ino).await;

@@ -5,9 +5,7 @@ use std::sync::Arc;
 use forebay_cache::Ticket;
 use forebay_net::call_meta;
 use forebay_types::{Cred, Epoch, Errno, FsId, ShardId};
-use forebay_wire::meta::{
-    Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp,
-};
+use forebay_wire::meta::{Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp};
 
 use crate::cluster::{Attempts, SHARD_TIMEOUT};
 use crate::file::{File, Files};
@@ -97,12 +95,7 @@ impl Shards {
         self.call(shard, MetaCall::Mutate(Box::new(mutation)), fence).await.and_then(reply)
     }
 
-    async fn call(
-        &self,
-        shard: ShardId,
-        call: MetaCall,
-        fence: Option<Fence<'_>>,
-    ) -> Result<MetaAnswer, ClientError> {
+    async fn call(&self, shard: ShardId, call: MetaCall, fence: Option<Fence<'_>>) -> Result<MetaAnswer, ClientError> {
         let mut attempts = Attempts::new(self.cluster.options().timeout);
         let mut request = MetaRequest { shard, epoch: Epoch(0), number: 0, call };
         loop {

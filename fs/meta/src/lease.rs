@@ -176,9 +176,7 @@ impl LeaseTable {
             return None;
         }
         let kept = exclusive.iter().filter(|claim| match self.inodes.get(&claim.inode) {
-            Some(leases) if !leases.holders.is_empty() => {
-                self.has(claim.inode, session) == Some(LeaseMode::Exclusive)
-            }
+            Some(leases) if !leases.holders.is_empty() => self.has(claim.inode, session) == Some(LeaseMode::Exclusive),
             leases => claim.unchanged && leases.is_none_or(|leases| leases.claims == 0) || early && claim.good,
         });
         let kept: Vec<Inode> = kept.map(|claim| claim.inode).collect();
@@ -276,7 +274,9 @@ impl LeaseTable {
     /// Another session that writes behind.
     fn writer_beside(&self, inode: Inode, session: SessionId) -> Option<SessionId> {
         let mut holders = self.inodes.get(&inode)?.holders.iter();
-        holders.find(|(holder, state)| **holder != session && state.mode == LeaseMode::Exclusive).map(|(holder, _)| *holder)
+        holders
+            .find(|(holder, state)| **holder != session && state.mode == LeaseMode::Exclusive)
+            .map(|(holder, _)| *holder)
     }
 
     /// Whether the session has itself been asked to give up its lease of the inode.

@@ -306,10 +306,10 @@ impl World {
             }
             _ => None,
         };
-        if let Some(session) = active(step) {
-            if !self.introduced(session) || self.table.awaits(self.now) {
-                return;
-            }
+        if let Some(session) = active(step)
+            && (!self.introduced(session) || self.table.awaits(self.now))
+        {
+            return;
         }
         match *step {
             Step::Read(s, i) => {
@@ -324,7 +324,12 @@ impl World {
                     if let Some(mode) = self.table.share(inode, session, self.now) {
                         self.clients.get_mut(&session).unwrap().believes.insert(inode, (mode, value));
                     }
-                    assert!(own == 0 || self.table.has(inode, session) == Some(LeaseMode::Exclusive) || !self.valid(session) || self.table.is_giving(inode, session));
+                    assert!(
+                        own == 0
+                            || self.table.has(inode, session) == Some(LeaseMode::Exclusive)
+                            || !self.valid(session)
+                            || self.table.is_giving(inode, session)
+                    );
                 }
             }
             Step::Change(s, i) => {
@@ -379,7 +384,10 @@ impl World {
                 if *mode == LeaseMode::Exclusive {
                     let others = self.clients.iter().filter(|(other, _)| *other != session && self.valid(**other));
                     for (other, client) in others {
-                        assert!(!client.believes.contains_key(inode), "{session} writes behind {inode:?}, {other} believes");
+                        assert!(
+                            !client.believes.contains_key(inode),
+                            "{session} writes behind {inode:?}, {other} believes"
+                        );
                     }
                 }
             }

@@ -8,8 +8,8 @@ mod peer;
 
 use bytes::Bytes;
 use forebay_types::{
-    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass, NewMode,
-    OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
+    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass,
+    NewMode, OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 

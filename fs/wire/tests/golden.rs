@@ -6,8 +6,8 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use forebay_types::{
-    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass, Location, NewMode,
-    ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass,
+    Location, NewMode, ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
 use forebay_wire::cluster::{
@@ -15,8 +15,8 @@ use forebay_wire::cluster::{
 };
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::meta::{
-    Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction, PeerStep,
-    ReadOp, TxnId,
+    Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction,
+    PeerStep, ReadOp, TxnId,
 };
 use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};

@@ -8,8 +8,8 @@
 //! * a wait for a lock: by every signal;
 //! * else by a signal that ends its caller or asks it to end, at once; by another one, after [`GRACE`] without an
 //!   answer, as fail-overs take less than that;
-//! * FLUSH of a caller that is ending already, which no signal reaches: after [`GRACE`] once for all its files.
-//!   Writing back goes on without it;
+//! * FLUSH of a caller that is ending already, which no signal reaches, or that closes its files because a signal has
+//!   asked it to end: after [`GRACE`] once for all its files. Writing back goes on without it;
 //! * all but waits for locks: at the deadline. For what moves data it counts from the last sign of progress,
 //!   [`LONGEST`] deadlines at most.
 //!
@@ -29,6 +29,8 @@ use crate::abi::Opcode;
 
 /// Patience after a signal that is not urgent, and with callers that are ending.
 pub(super) const GRACE: Duration = Duration::from_secs(5);
+/// How long a caller that was asked to end may be closing its files.
+const CLOSING: Duration = Duration::from_secs(60);
 /// Pause between two looks.
 const LOOK: Duration = Duration::from_millis(250);
 /// How old a read is before its caller is looked at, signal or not.
@@ -56,8 +58,10 @@ pub(super) struct Requests {
 struct Table {
     waiting: HashMap<u64, Arc<Pending>>,
     early: VecDeque<u64>,
-    /// Callers seen ending while their FLUSH waited, since when.
+    /// Callers whose FLUSH waited while they were ending, since when.
     ending: HashMap<u32, Instant>,
+    /// Callers whose requests were broken off because they were asked to end.
+    asked_to_end: HashMap<u32, Instant>,
     asleep: bool,
     over: bool,
 }
@@ -88,7 +92,7 @@ impl Requests {
         if out_of_patience {
             request.break_off(Errno::EINTR);
         } else if early.is_some() {
-            signalled(request);
+            self.signalled(request);
         }
     }
 
@@ -106,7 +110,7 @@ impl Requests {
         match table.waiting.get(&unique).cloned() {
             Some(request) => {
                 drop(table);
-                signalled(&request);
+                self.signalled(&request);
             }
             None => {
                 if table.early.len() >= EARLY_MAX {
@@ -158,10 +162,13 @@ impl Requests {
             }
             return;
         }
-        if let Some(at) = request.interrupted.get()
-            && (now.saturating_duration_since(*at) >= GRACE || caller::urgency(request.pid()) == Urgency::Now)
-        {
-            return request.break_off(Errno::EINTR);
+        if let Some(at) = request.interrupted.get() {
+            if caller::urgency(request.pid()) == Urgency::Now {
+                return self.end_for_signal(request);
+            }
+            if now.saturating_duration_since(*at) >= GRACE {
+                return request.break_off(Errno::EINTR);
+            }
         }
         // Nobody waits for read-ahead itself, so no signal is told; but who reads waits for its pages.
         let read_ahead =
@@ -180,15 +187,41 @@ impl Requests {
 
     /// Whether a caller has been ending for too long.
     fn is_out_of_patience(&self, pid: u32, now: Instant) -> bool {
-        if pid == 0 || !caller::is_ending(pid) {
+        if pid == 0 {
             return false;
         }
         let mut table = self.lock();
+        let asked = |at: &Instant| now.saturating_duration_since(*at) < CLOSING;
+        if !table.asked_to_end.get(&pid).is_some_and(asked) && !caller::is_ending(pid) {
+            return false;
+        }
         if table.ending.len() >= ENDING_MAX {
             table.ending.clear();
         }
         let since = *table.ending.entry(pid).or_insert(now);
         now.saturating_duration_since(since) >= GRACE
+    }
+
+    /// The caller of a request has had a signal.
+    fn signalled(&self, request: &Pending) {
+        // A second signal for one request is not told.
+        let _ = request.interrupted.set(Instant::now());
+        if caller::urgency(request.pid()) == Urgency::Now {
+            self.end_for_signal(request);
+        } else if request.waits_for_lock {
+            request.break_off(Errno::EINTR);
+        }
+    }
+
+    /// Breaks off a request whose caller is asked to end: what it does next is to close its files.
+    fn end_for_signal(&self, request: &Pending) {
+        let mut table = self.lock();
+        if table.asked_to_end.len() >= ENDING_MAX {
+            table.asked_to_end.clear();
+        }
+        table.asked_to_end.insert(request.pid(), Instant::now());
+        drop(table);
+        request.break_off(Errno::EINTR);
     }
 
     fn deadline(&self, request: &Pending, progress_at: Instant) -> Instant {
@@ -211,15 +244,6 @@ impl Requests {
     #[cfg(test)]
     pub fn waiting(&self) -> usize {
         self.lock().waiting.len()
-    }
-}
-
-/// The caller of a request has had a signal.
-fn signalled(request: &Pending) {
-    // A second signal for one request is not told.
-    let _ = request.interrupted.set(Instant::now());
-    if request.waits_for_lock || caller::urgency(request.pid()) == Urgency::Now {
-        request.break_off(Errno::EINTR);
     }
 }
 

@@ -4,14 +4,15 @@
 use std::time::Duration;
 
 use bytes::Bytes;
-use forebay_client::{ClientError, Filesystem};
+use forebay_client::{ClientError, Filesystem, wall_clock};
+use forebay_fuse::abi::codes::opened;
 use forebay_fuse::abi::{
     Attr, CopyRequest, Entry, Handle, HeldLock, Listing, LockOwner, LockRequest, NodeId, Opened, Reply, SetAttr,
     SizedValue, StatFs, WriteRequest,
 };
 use forebay_fuse::session::Notifier;
 use forebay_fuse::{Context, Errno};
-use forebay_types::limits;
+use forebay_types::{InodeId, limits};
 use forebay_wire::meta::NewNode;
 use tokio::runtime::Handle as Runtime;
 
@@ -55,6 +56,15 @@ impl Front {
         }
     }
 
+    /// Whether the kernel may keep a file's pages when it is opened, as a flag of its opening: it has been told to forget
+    /// those that are not as they were. Not where a read is to be noted, since what the kernel has it does not ask for.
+    fn keeps(&self, ino: InodeId) -> u32 {
+        match self.ops.fs.believed(ino) {
+            Some(attr) if self.no_atime || !attr.access_counts(wall_clock()) => opened::KEEP_CACHE,
+            _ => 0,
+        }
+    }
+
     fn attributes(&self, at: &Context, attr: &forebay_types::Attr) -> (Attr, Duration) {
         self.ops.absent.told(attr);
         (kernel_attr(attr), self.ops.kernel.life_of(at, attr))
@@ -77,7 +87,8 @@ impl forebay_fuse::Filesystem for Front {
             Err(error) => {
                 // That there is no such name may be believed too.
                 let missing = matches!(error, ClientError::Posix(forebay_types::Errno::NoEntry));
-                let life = if missing { self.ops.kernel.life_of_name(at, inode(node), &name, None) } else { Duration::ZERO };
+                let life =
+                    if missing { self.ops.kernel.life_of_name(at, inode(node), &name, None) } else { Duration::ZERO };
                 if life.is_zero() { Err(refuse(at)(error)) } else { Ok(Entry::missing(life)) }
             }
         }
@@ -132,7 +143,12 @@ impl forebay_fuse::Filesystem for Front {
 
     async fn mkdir(&self, at: &Context, node: NodeId, name: Bytes, mode: u32, umask: u32) -> Result<Entry, Errno> {
         let (cred, mode) = (self.ops.cred(at.caller()), convert::new_mode(mode, umask));
-        self.ops.fs.mkdir(&cred, inode(node), &name, mode).await.map(|attr| self.entry(at, node, &name, &attr)).map_err(refuse(at))
+        self.ops
+            .fs
+            .mkdir(&cred, inode(node), &name, mode)
+            .await
+            .map(|attr| self.entry(at, node, &name, &attr))
+            .map_err(refuse(at))
     }
 
     async fn unlink(&self, at: &Context, node: NodeId, name: Bytes) -> Result<(), Errno> {
@@ -169,7 +185,7 @@ impl forebay_fuse::Filesystem for Front {
     async fn open(&self, at: &Context, node: NodeId, flags: u32, _kill_privileges: bool) -> Result<Opened, Errno> {
         let mode = OpenMode::of(flags.cast_signed());
         self.ops.open(at.caller(), inode(node), mode).await.map_err(refuse(at))?;
-        Ok(Opened { handle: self.ops.new_handle(mode.write), flags: self.ops.keeps(inode(node)) })
+        Ok(Opened { handle: self.ops.new_handle(mode.write), flags: self.keeps(inode(node)) })
     }
 
     async fn create(
@@ -184,7 +200,7 @@ impl forebay_fuse::Filesystem for Front {
         let (flags, mode) = (flags.cast_signed(), convert::new_mode(mode, umask));
         let attr = self.ops.create(at.caller(), inode(node), &name, mode, flags).await.map_err(refuse(at))?;
         let handle = self.ops.new_handle(OpenMode::of(flags).write);
-        Ok((self.entry(at, node, &name, &attr), Opened { handle, flags: self.ops.keeps(attr.ino) }))
+        Ok((self.entry(at, node, &name, &attr), Opened { handle, flags: self.keeps(attr.ino) }))
     }
 
     async fn tmpfile(
@@ -218,23 +234,29 @@ impl forebay_fuse::Filesystem for Front {
             self.ops.fs.accessed(inode(node));
         }
         let ino = inode(node);
-        let before = self.ops.fs.believed_version(ino);
+        let before = self.ops.fs.believed(ino).map(|attr| attr.version);
+        let pages = self.ops.kernel.uses(ino, offset, size.into());
         let bytes = self.ops.fs.read(ino, offset, size).await.map_err(refuse(at))?;
-        self.ops.kernel.tells_bytes(at, ino, before, (offset, offset + u64::from(size)));
+        if before.is_none() || before != self.ops.fs.believed(ino).map(|attr| attr.version) {
+            pages.must_not_be_kept();
+        }
+        at.hold(pages);
         Ok(bytes)
     }
 
     async fn write(&self, at: &Context, node: NodeId, write: WriteRequest) -> Result<u32, Errno> {
         let size = write.data.len() as u32;
         let ino = inode(node);
-        let _pages = self.ops.kernel.writes(ino, write.offset, size.into());
+        at.hold(self.ops.kernel.uses(ino, write.offset, size.into()));
         self.ops.write(ino, write).await.map(|()| size).map_err(refuse(at))
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
         self.ops.locks.flushed(inode(node), owner);
-        // Who could only read has nothing to say when closing.
-        if writes(handle) { self.ops.fs.fsync(inode(node)).await.map_err(refuse(at)) } else { Ok(()) }
+        // RELEASE comes after the program goes on: what others are to see then is told now.
+        let flushed = if writes(handle) { self.ops.fs.fsync(inode(node)).await.map_err(refuse(at)) } else { Ok(()) };
+        self.ops.fs.tell_access(inode(node)).await;
+        flushed
     }
 
     async fn release(

@@ -1,15 +1,16 @@
 //! What the kernel is let believe, and how it is made to forget.
 //!
-//! The kernel may believe a name or attributes for a moment ([`LIFE`]), and bytes for as long as nobody tells it otherwise,
+//! The kernel may believe attributes for a second, names for less ([`NAME_LIFE`]), and bytes for as long as nobody tells it otherwise,
 //! while this client believes them itself. When the client stops to, [`Kernel::forget`] first lets answers out that are
 //! on their way to the kernel, then has it forget.
 //!
-//! The kernel does not forget a name while an operation in its directory is under way, nor a page that is being written;
-//! and such an operation may itself wait for another node to forget. So names are waited for only until they would not
-//! be believed any more anyhow, pages that are being written are not waited for, and nothing is for longer than
-//! [`PATIENCE`].
+//! The kernel cannot be made to forget while it uses something: names while an operation in their directory is under
+//! way, pages while they are read or written. Such an operation may itself wait for another node to forget, and a thread
+//! that waits in the kernel for its end can wait for ever when the client is killed. So names are believed for so short a
+//! time that forgetting them is to wait for that; and pages in use are forgotten when their request has been answered.
 
 use std::collections::HashMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -20,48 +21,83 @@ use forebay_fuse::{Context, Errno};
 use forebay_types::{Attr, FileKind, InodeId};
 use futures::future::BoxFuture;
 use tokio::runtime::Handle;
-use tokio::sync::{OwnedRwLockReadGuard, RwLock};
-use tokio::time::{Instant, timeout, timeout_at};
+use tokio::sync::{Notify, OwnedRwLockReadGuard, RwLock};
+use tokio::time::{Instant, sleep_until};
 
 use crate::fuse::convert;
 
-/// How long the kernel may believe a name or attributes without asking. It is also the longest that a node which is
-/// changing a directory itself keeps another waiting for it to forget.
+/// How long the kernel may believe attributes without asking.
 const LIFE: Duration = Duration::from_secs(1);
+/// How long it may believe a name, and so how long another node may have to wait that changes the directory.
+const NAME_LIFE: Duration = Duration::from_millis(100);
 /// Longest wait for the kernel to forget.
 const PATIENCE: Duration = Duration::from_secs(2);
+/// How long pages are waited for that began to be used meanwhile: most are let go at once.
+const MOMENT: Duration = Duration::from_millis(20);
 /// Unit of the page cache, in bytes.
 const PAGE: u64 = 4096;
-/// Directories whose names' ends are remembered before those that have passed are dropped.
+/// Ends of names remembered before those that have passed are dropped.
 const MOST_DIRECTORIES: usize = 4096;
 
-/// Names of a directory that the kernel has been told, and until when it believes them.
-type Told = HashMap<Bytes, Instant>;
+/// What a name stands for.
+type Target = Option<(InodeId, FileKind)>;
+
+/// Until when the kernel believes names that it has been told.
+#[derive(Default)]
+struct Told {
+    /// The last of those in a directory.
+    in_directory: HashMap<InodeId, Instant>,
+    /// A directory's own.
+    of_directory: HashMap<InodeId, Instant>,
+}
+
+impl Told {
+    fn tell(&mut self, dir: InodeId, target: Target, now: Instant, life: Duration) {
+        if self.in_directory.len() + self.of_directory.len() >= MOST_DIRECTORIES {
+            self.in_directory.retain(|_, until| *until > now);
+            self.of_directory.retain(|_, until| *until > now);
+        }
+        let until = now + life;
+        let later = |known: &mut Instant| *known = until.max(*known);
+        self.in_directory.entry(dir).and_modify(later).or_insert(until);
+        if let Some((ino, _)) = target {
+            self.of_directory.entry(ino).and_modify(later).or_insert(until);
+        }
+    }
+
+    /// When the last of a directory's names ends, its own among them.
+    fn take(&mut self, dir: InodeId) -> Option<Instant> {
+        self.in_directory.remove(&dir).max(self.of_directory.remove(&dir))
+    }
+}
 
 /// See the module.
 pub(super) struct Kernel {
     fs: Filesystem,
     notifier: OnceLock<Notifier>,
     runtime: Handle,
-    names: Mutex<HashMap<InodeId, Told>>,
-    /// Ranges being written, whose pages are locked.
-    writing: Mutex<HashMap<InodeId, Vec<(u64, u64)>>>,
+    told: Mutex<Told>,
+    /// Ranges being read or written, whose pages are locked.
+    in_use: Mutex<HashMap<InodeId, Vec<Arc<Range>>>>,
+    more_in_use: Notify,
     /// Read by answers on their way, written by who wants them to have arrived.
     on_their_way: Arc<RwLock<()>>,
 }
 
-/// A range being written.
-pub(super) struct Writing<'a> {
-    kernel: &'a Kernel,
-    ino: InodeId,
-    range: (u64, u64),
+/// Bytes of a file, in whole pages.
+#[derive(Debug)]
+struct Range {
+    from: u64,
+    to: u64,
+    /// The kernel must not keep them.
+    stale: AtomicBool,
 }
 
-/// Bytes that the kernel must not keep: forgotten as soon as it has been given them.
-struct Unkept {
+/// A range in use, to be held until its request is answered.
+pub(super) struct InUse {
     kernel: Arc<Kernel>,
     ino: InodeId,
-    range: (u64, u64),
+    range: Arc<Range>,
 }
 
 fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
@@ -74,8 +110,9 @@ impl Kernel {
             fs: fs.clone(),
             notifier: OnceLock::new(),
             runtime,
-            names: Mutex::default(),
-            writing: Mutex::default(),
+            told: Mutex::default(),
+            in_use: Mutex::default(),
+            more_in_use: Notify::new(),
             on_their_way: Arc::default(),
         });
         fs.set_beholder(this.clone());
@@ -103,74 +140,74 @@ impl Kernel {
         life
     }
 
-    /// How long the kernel may believe what a name stands for, which it is being told.
-    pub fn life_of_name(&self, at: &Context, dir: InodeId, name: &Bytes, target: Option<(InodeId, FileKind)>) -> Duration {
+    /// How long the kernel may believe what a name stands for, which it is being told. A file's name it looks up each
+    /// time: with old attributes, which it would not ask for anew, it refuses a change that the owner may make.
+    pub fn life_of_name(&self, at: &Context, dir: InodeId, name: &Bytes, target: Target) -> Duration {
+        if target.is_some_and(|(_, kind)| kind != FileKind::Directory) {
+            return Duration::ZERO;
+        }
         let Some(guard) = self.on_its_way() else { return Duration::ZERO };
-        let life = self.fs.believes_name(dir, name, target).min(LIFE);
+        let life = self.fs.believes_name(dir, name, target).min(NAME_LIFE);
         if !life.is_zero() {
-            let now = Instant::now();
-            let mut names = lock(&self.names);
-            if names.len() >= MOST_DIRECTORIES {
-                names.retain(|_, told| told.values().any(|until| *until > now));
-            }
-            names.entry(dir).or_default().insert(name.clone(), now + life);
+            lock(&self.told).tell(dir, target, Instant::now(), life);
         }
         at.hold(guard);
         life
     }
 
-    /// Bytes of a file are about to be told that were read while its attributes had a version, if they were believed.
-    pub fn tells_bytes(self: &Arc<Self>, at: &Context, ino: InodeId, before: Option<u64>, range: (u64, u64)) {
-        let guard = self.on_its_way();
-        if before.is_some() && before == self.fs.believed_version(ino) && guard.is_some() {
-            return at.hold(guard);
-        }
-        at.hold(Unkept { kernel: self.clone(), ino, range });
+    /// A range is being read or written: for the request to hold until it is answered.
+    pub fn uses(self: &Arc<Self>, ino: InodeId, offset: u64, len: u64) -> InUse {
+        let (from, to) = (offset / PAGE * PAGE, (offset + len).next_multiple_of(PAGE));
+        let range = Arc::new(Range { from, to, stale: AtomicBool::new(false) });
+        lock(&self.in_use).entry(ino).or_default().push(range.clone());
+        self.more_in_use.notify_waiters();
+        InUse { kernel: self.clone(), ino, range }
     }
 
-    /// A range is being written.
-    pub fn writes(&self, ino: InodeId, offset: u64, len: u64) -> Writing<'_> {
-        let range = (offset / PAGE * PAGE, (offset + len).next_multiple_of(PAGE));
-        lock(&self.writing).entry(ino).or_default().push(range);
-        Writing { kernel: self, ino, range }
-    }
-
+    /// The names in a directory, and its own: they end by themselves.
     async fn forget_names(&self, dir: InodeId) {
-        let Some(notifier) = self.notifier.get() else { return };
-        let Some(told) = lock(&self.names).remove(&dir) else { return };
-        let now = Instant::now();
-        let mut told: Vec<(Bytes, Instant)> = told.into_iter().filter(|(_, until)| *until > now).collect();
-        told.sort_unstable_by_key(|(_, until)| *until);
-        let Some(&(_, end)) = told.last() else { return };
-        let forgotten = async {
-            for (name, until) in told {
-                // What it does not believe any more need not be taken from it.
-                if until > Instant::now() {
-                    heard(notifier.inval_entry(convert::node(dir), name).await);
-                }
+        let end = lock(&self.told).take(dir);
+        if let Some(end) = end {
+            sleep_until(end).await;
+        }
+    }
+
+    /// Ends when ranges of a file have been in use for a moment that were not before.
+    async fn more_used(&self, ino: InodeId, before: &[Arc<Range>]) {
+        loop {
+            let more = self.more_in_use.notified();
+            let new = |range: &Arc<Range>| !before.iter().any(|known| Arc::ptr_eq(known, range));
+            if lock(&self.in_use).get(&ino).is_some_and(|ranges| ranges.iter().any(new)) {
+                return tokio::time::sleep(MOMENT).await;
             }
-        };
-        if timeout_at(end, forgotten).await.is_err() {
-            tracing::debug!(%dir, "the kernel uses the directory: its names were left to end");
+            more.await;
         }
     }
 
     async fn forget_inode(&self, ino: InodeId) {
         let Some(notifier) = self.notifier.get() else { return };
-        let mut writing = lock(&self.writing).get(&ino).cloned().unwrap_or_default();
-        writing.sort_unstable();
-        let node = convert::node(ino);
+        let in_use = lock(&self.in_use).get(&ino).cloned().unwrap_or_default();
+        let mut ranges: Vec<(u64, u64)> = Vec::with_capacity(in_use.len());
+        for range in &in_use {
+            range.stale.store(true, Ordering::Release);
+            ranges.push((range.from, range.to));
+        }
+        ranges.sort_unstable();
         let free = async {
-            for (from, to) in gaps(&writing) {
-                heard(notifier.inval_inode(node, from as i64, to.map_or(0, |to| (to - from) as i64)).await);
+            for (from, to) in gaps(&ranges) {
+                heard(
+                    notifier.inval_inode(convert::node(ino), from as i64, to.map_or(0, |to| (to - from) as i64)).await,
+                );
             }
         };
-        if timeout(PATIENCE, free).await.is_err() {
-            tracing::warn!(%ino, "the kernel does not give up pages of the file; another node has waited for long enough");
-        }
-        for (from, to) in writing {
-            let notifier = notifier.clone();
-            self.runtime.spawn(async move { heard(notifier.inval_inode(node, from as i64, (to - from) as i64).await) });
+        // It is being told in any case; what ends is only the wait for it.
+        let enough = tokio::select! {
+            () = free => false,
+            () = self.more_used(ino, &in_use) => true,
+            () = tokio::time::sleep(PATIENCE) => true,
+        };
+        if enough {
+            tracing::debug!(%ino, "pages of the file are in use: the kernel forgets them when they are not");
         }
     }
 }
@@ -190,27 +227,27 @@ impl Beholder for Kernel {
     }
 }
 
-impl Drop for Writing<'_> {
-    fn drop(&mut self) {
-        let mut writing = lock(&self.kernel.writing);
-        if let Some(ranges) = writing.get_mut(&self.ino) {
-            if let Some(at) = ranges.iter().position(|range| *range == self.range) {
-                ranges.swap_remove(at);
-            }
-            if ranges.is_empty() {
-                writing.remove(&self.ino);
-            }
-        }
+impl InUse {
+    /// The kernel must not keep the bytes: it forgets them as soon as it has been given them.
+    pub fn must_not_be_kept(&self) {
+        self.range.stale.store(true, Ordering::Release);
     }
 }
 
-impl Drop for Unkept {
+impl Drop for InUse {
     fn drop(&mut self) {
-        let (ino, (from, to)) = (self.ino, self.range);
-        if let Some(notifier) = self.kernel.notifier.get().cloned() {
-            let forget = async move {
-                heard(notifier.inval_inode(convert::node(ino), from as i64, (to - from) as i64).await);
-            };
+        let mut in_use = lock(&self.kernel.in_use);
+        if let Some(ranges) = in_use.get_mut(&self.ino) {
+            ranges.retain(|range| !Arc::ptr_eq(range, &self.range));
+            if ranges.is_empty() {
+                in_use.remove(&self.ino);
+            }
+        }
+        drop(in_use);
+        let Range { from, to, ref stale } = *self.range;
+        if let (true, Some(notifier)) = (stale.load(Ordering::Acquire), self.kernel.notifier.get().cloned()) {
+            let node = convert::node(self.ino);
+            let forget = async move { heard(notifier.inval_inode(node, from as i64, (to - from) as i64).await) };
             self.kernel.runtime.spawn(forget);
         }
     }

@@ -27,9 +27,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use forebay_client::{ClientError, Filesystem};
-use forebay_fuse::abi::codes::opened;
 use forebay_fuse::abi::{Caller, Handle};
-use forebay_types::{Cred, InodeId};
+use forebay_types::Cred;
 
 pub use front::Front;
 pub use session::FuseSession;
@@ -61,12 +60,6 @@ impl Ops {
     /// The caller's identity, with the supplementary groups that the kernel does not tell.
     fn cred(&self, caller: Caller) -> Cred {
         Cred { uid: caller.uid, gid: caller.gid, groups: self.groups.of(caller) }
-    }
-
-    /// Whether the kernel may keep a file's pages when it is opened again, as a flag of its opening: it has been told to
-    /// forget those that are not as they were.
-    fn keeps(&self, ino: InodeId) -> u32 {
-        if self.fs.good_for(ino).is_zero() { 0 } else { opened::KEEP_CACHE }
     }
 
     /// A handle for a file that has been opened. It says whether the file can be written by it.

@@ -279,7 +279,10 @@ fn read_now(
             grants.shared(*parent);
             grants.shared(*ino);
         }
-        (MetaReply::Entry { .. } | MetaReply::Error(MetaError::Posix(forebay_types::Errno::NoEntry)), ReadOp::Lookup { parent, .. }) => {
+        (
+            MetaReply::Entry { .. } | MetaReply::Error(MetaError::Posix(forebay_types::Errno::NoEntry)),
+            ReadOp::Lookup { parent, .. },
+        ) => {
             grants.shared(*parent);
         }
         (MetaReply::Error(_), _) => {}

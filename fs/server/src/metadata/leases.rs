@@ -190,7 +190,9 @@ impl Metadata {
                 if let Some(served) = self.table.get(shard) {
                     let mut desk = served.leases.lock();
                     if desk.table.knows(session, number) {
-                        leases.iter().for_each(|lease| desk.table.give(session, (lease.fs, lease.ino), lease.keep, lease.number));
+                        leases.iter().for_each(|lease| {
+                            desk.table.give(session, (lease.fs, lease.ino), lease.keep, lease.number)
+                        });
                     }
                     drop(desk);
                     served.leases.notify();
@@ -259,7 +261,7 @@ impl Metadata {
             timer.tick().await;
             for served in self.table.led() {
                 for session in served.leases.lapse(self.clock.nanos()) {
-                    tracing::warn!(shard = %served.id, %session, "the session is silent: its leases have run out");
+                    tracing::info!(shard = %served.id, %session, "the session is silent: its leases have run out");
                 }
             }
         }

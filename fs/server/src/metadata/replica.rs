@@ -253,13 +253,7 @@ impl Replica {
         self.served.shard.write().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn apply_entry(
-        &mut self,
-        at: LogPosition,
-        bytes: &Bytes,
-        todo: &mut Todo,
-        now_ns: u64,
-    ) -> Result<(), ShardError> {
+    fn apply_entry(&mut self, at: LogPosition, bytes: &Bytes, todo: &mut Todo, now_ns: u64) -> Result<(), ShardError> {
         // What another leader put in the place of ours: whoever waits asks again, with the same name.
         while self
             .proposed
