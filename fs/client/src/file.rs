@@ -135,6 +135,12 @@ impl FileState {
         tell
     }
 
+    fn drop_dirty(&mut self) {
+        self.dirty = WriteBuffer::default();
+        self.dirty_since = None;
+        self.touch = Touch::default();
+    }
+
     /// Whether there is anything that a shard does not know yet.
     pub fn is_clean(&self) -> bool {
         self.dirty.is_empty() && self.flushing.is_none()
@@ -190,10 +196,17 @@ impl Files {
         }
         tracing::error!(%ino, bytes = state.dirty.bytes(), "a lease was lost with bytes that were not written back");
         self.sub_dirty(state.dirty.bytes());
-        state.dirty = WriteBuffer::default();
-        state.dirty_since = None;
-        state.touch = Touch::default();
+        state.drop_dirty();
         state.error = Some(ClientError::LeaseLost { ino });
+    }
+
+    /// The file is gone: nobody wants its bytes.
+    pub fn drop_dirty(&self, ino: InodeId) {
+        if let Some(file) = self.find(ino) {
+            let mut state = file.lock();
+            self.sub_dirty(state.dirty.bytes());
+            state.drop_dirty();
+        }
     }
 
     /// Every file remembered.

@@ -11,7 +11,7 @@ use std::time::Duration;
 use bytes::Bytes;
 use forebay_cache::{LeaseCache, Target, Ticket};
 use forebay_net::call_lease;
-use forebay_types::{Attr, FsId, HostId, InodeId, LeaseMode, ShardId, limits};
+use forebay_types::{Attr, Errno, FsId, HostId, InodeId, LeaseMode, ShardId, limits};
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::meta::MetaAnswer;
 use futures::future::BoxFuture;
@@ -19,6 +19,7 @@ use tokio::sync::Notify;
 use tokio::task::JoinSet;
 use tokio::time::Instant;
 
+use crate::ClientError;
 use crate::filesystem::Filesystem;
 
 /// A client believes a lease for this part of its time only: clocks run apart.
@@ -336,13 +337,21 @@ impl Filesystem {
         if before == Some(LeaseMode::Exclusive)
             && let Err(error) = self.settle(ino).await
         {
-            tracing::warn!(%ino, %error, "bytes were not written back before others were let at the file");
-            if let Some(file) = self.files.find(ino) {
-                file.lock().error = Some(error);
-            }
+            self.not_written_back(ino, error);
         }
         if keep.is_none() {
             self.shards.leases.forget(ino).await;
+        }
+    }
+
+    fn not_written_back(&self, ino: InodeId, error: ClientError) {
+        if matches!(error, ClientError::Posix(Errno::NoEntry)) {
+            // Deleted, and nobody has it open.
+            return self.files.drop_dirty(ino);
+        }
+        tracing::warn!(%ino, %error, "bytes were not written back before others were let at the file");
+        if let Some(file) = self.files.find(ino) {
+            file.lock().error = Some(error);
         }
     }
 

@@ -34,8 +34,9 @@ const NAME_LIFE: Duration = Duration::from_millis(100);
 const PATIENCE: Duration = Duration::from_secs(2);
 /// How long pages are waited for that began to be used meanwhile: most are let go at once.
 const MOMENT: Duration = Duration::from_millis(20);
-/// Unit of the page cache, in bytes.
-const PAGE: u64 = 4096;
+/// Pages are locked in units of up to this many bytes, at multiples of their size: a request of a few bytes may hold so
+/// many. No less than the largest request, which bounds the unit.
+const FOLIO: u64 = 2 << 20;
 /// Ends of names remembered before those that have passed are dropped.
 const MOST_DIRECTORIES: usize = 4096;
 
@@ -84,7 +85,7 @@ pub(super) struct Kernel {
     on_their_way: Arc<RwLock<()>>,
 }
 
-/// Bytes of a file, in whole pages.
+/// Bytes of a file, in whole units of what is locked together.
 #[derive(Debug)]
 struct Range {
     from: u64,
@@ -157,7 +158,7 @@ impl Kernel {
 
     /// A range is being read or written: for the request to hold until it is answered.
     pub fn uses(self: &Arc<Self>, ino: InodeId, offset: u64, len: u64) -> InUse {
-        let (from, to) = (offset / PAGE * PAGE, (offset + len).next_multiple_of(PAGE));
+        let (from, to) = (offset / FOLIO * FOLIO, (offset.saturating_add(len).div_ceil(FOLIO)).saturating_mul(FOLIO));
         let range = Arc::new(Range { from, to, stale: AtomicBool::new(false) });
         lock(&self.in_use).entry(ino).or_default().push(range.clone());
         self.more_in_use.notify_waiters();
