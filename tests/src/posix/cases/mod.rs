@@ -43,10 +43,6 @@ pub fn all() -> Vec<Case> {
     .concat()
 }
 
-/// Rules that hold on one mount only as long as there are no leases: one node has to see what another has written and
-/// not flushed, or has to forget where a folder was that another has moved.
-pub const AWAIT_LEASES: [&str; 0] = [];
-
 /// What Forebay keeps beyond that, and filesystems of the kernel need not.
 pub fn ours() -> Vec<Case> {
     content::LARGEST.to_vec()
