@@ -14,6 +14,7 @@ use forebay_net::call_lease;
 use forebay_types::{Attr, Errno, FsId, HostId, InodeId, LeaseMode, ShardId, limits};
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::meta::MetaAnswer;
+use futures::StreamExt;
 use futures::future::BoxFuture;
 use tokio::sync::Notify;
 use tokio::task::JoinSet;
@@ -32,8 +33,10 @@ const POLL_SLACK: Duration = Duration::from_millis(1_000);
 const POLL_PAUSE: Duration = Duration::from_millis(50);
 /// Most inodes believed before some are given up.
 const MOST_BELIEFS: usize = 1 << 18;
-/// How many at once.
+/// How many are given up then.
 const GIVEN_UP_AT_ONCE: usize = 1 << 12;
+/// Inodes given up side by side: for each, others may have to forget it first.
+const AT_ONCE: usize = 256;
 
 /// Somebody to whom this client has passed on what it believes: the kernel, behind a mount.
 pub trait Beholder: Send + Sync {
@@ -111,10 +114,11 @@ impl Leases {
     /// Gives up everything believed of a shard but what is written behind.
     pub async fn give_up_shared(&self, shard: ShardId) {
         let shared = self.lock().shared(shard);
-        for ino in shared {
+        let give_up = |ino| async move {
             self.lock().give_up(ino, None);
             self.forget(ino).await;
-        }
+        };
+        futures::stream::iter(shared).for_each_concurrent(AT_ONCE, give_up).await;
     }
 
     /// Takes in what an answer grants.
@@ -322,12 +326,13 @@ impl Filesystem {
 
     /// Gives back what a leader asks for.
     async fn give_back(self, shard: ShardId, number: u64, revokes: Vec<Revoke>) {
-        let mut given = Vec::with_capacity(revokes.len());
-        for Revoke { fs, ino, keep, number } in revokes {
-            self.stop_believing(ino, keep).await;
-            given.push(Given { fs, ino, keep, number });
-        }
-        self.tell_given(shard, number, given).await;
+        let this = &self;
+        let give = |revoke: Revoke| async move {
+            let Revoke { fs, ino, keep, number: revocation } = revoke;
+            this.stop_believing(ino, keep).await;
+            this.tell_given(shard, number, vec![Given { fs, ino, keep, number: revocation }]).await;
+        };
+        futures::stream::iter(revokes).for_each_concurrent(AT_ONCE, give).await;
     }
 
     /// Stops believing an inode: nothing of it is left here or at the beholder, but what may be kept.
@@ -406,15 +411,12 @@ impl Filesystem {
 
     async fn give_up_freely(&self, shard: ShardId, inodes: Vec<InodeId>) {
         let number = self.shards.leases.lock().number(shard);
-        let (fs, mut given): (FsId, Vec<Given>) = (self.id(), Vec::new());
-        for &ino in &inodes {
-            self.stop_believing(ino, None).await;
-            given.push(Given { fs, ino, keep: None, number: 0 });
-        }
+        let stop = |ino| self.stop_believing(ino, None);
+        futures::stream::iter(inodes.clone()).for_each_concurrent(AT_ONCE, stop).await;
+        let fs: FsId = self.id();
+        let given = inodes.iter().map(|&ino| Given { fs, ino, keep: None, number: 0 }).collect();
         self.tell_given(shard, number, given).await;
         // What was granted while the leader had not heard of it yet is not held there any more.
-        for ino in inodes {
-            self.stop_believing(ino, None).await;
-        }
+        futures::stream::iter(inodes).for_each_concurrent(AT_ONCE, stop).await;
     }
 }

@@ -85,6 +85,8 @@ pub struct LeaseTable {
     /// Leases in all.
     held: usize,
     revocations: u64,
+    /// When what is not needed any more was last dropped.
+    tidied_at: Nanos,
 }
 
 #[derive(Debug)]
@@ -250,7 +252,10 @@ impl LeaseTable {
         let late = self.members.iter().filter(|(_, member)| member.until <= now && !member.inodes.is_empty());
         let late: Vec<SessionId> = late.map(|(session, _)| *session).collect();
         late.iter().for_each(|session| self.drop_member(*session));
-        self.inodes.retain(|_, leases| !leases.is_idle(now));
+        if now >= self.tidied_at + LEASE_NS {
+            self.tidied_at = now;
+            self.inodes.retain(|_, leases| !leases.is_idle(now));
+        }
         late
     }
 

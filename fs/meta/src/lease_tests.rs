@@ -421,6 +421,7 @@ proptest! {
                 || world.table.inodes[&inode(n)].holders.values().any(|h| h.mode == LeaseMode::Exclusive));
         }
         world.step(&Step::Sleep(100));
+        world.step(&Step::Sleep(100));
         prop_assert!(world.table.is_empty());
         prop_assert!(world.table.inodes.is_empty());
     }

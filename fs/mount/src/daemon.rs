@@ -29,6 +29,8 @@ const CLUSTER_WAIT: Duration = Duration::from_secs(15);
 const TRY_AGAIN: Duration = Duration::from_millis(300);
 /// How long requests still under way are waited for at the end, beyond their own deadline.
 const GRACE: Duration = Duration::from_secs(5);
+/// How long the mount may still be in use when it is to end: by programs that are just ending.
+const LETTING_GO: Duration = Duration::from_secs(1);
 /// Threads that carry requests out: at least, and at most.
 const WORKERS: (usize, usize) = (2, 4);
 
@@ -240,11 +242,24 @@ impl Mount {
         tokio::task::spawn_blocking(move || entry.unmount(lazy)).await.map_err(io::Error::other)?
     }
 
+    /// Unmounts. A program that has just ended may not have let go of its last file yet, of which nobody is told.
+    async fn unmount_soon(&self) -> io::Result<()> {
+        let until = Instant::now() + LETTING_GO;
+        loop {
+            match self.unmount(false).await {
+                Err(error) if error.raw_os_error() == Some(EBUSY) && Instant::now() < until => {
+                    tokio::time::sleep(LETTING_GO / 20).await;
+                }
+                done => return done,
+            }
+        }
+    }
+
     async fn finish(self, end: End) -> Result<(), MountError> {
         match end {
             End::Unmounted => {}
             End::Asked => {
-                if let Err(error) = self.unmount(false).await {
+                if let Err(error) = self.unmount_soon().await {
                     tracing::warn!(%error, "still in use: taken out of the tree, and gone for those who use it");
                     self.log_unmount(true).await;
                 }
