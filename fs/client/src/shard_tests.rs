@@ -2,6 +2,7 @@
 
 use std::collections::VecDeque;
 use std::sync::Mutex;
+use std::time::Duration;
 
 use bytes::Bytes;
 use forebay_net::{ClusterKey, Handler, PeerInfo, Role, Server};
@@ -37,9 +38,9 @@ impl Handler for Host {
                 self.asked.lock().unwrap().push((mutation.id, mutation.acknowledged_below));
                 self.answers.lock().unwrap().pop_front().unwrap_or(MetaReply::Done)
             }
-            _ => MetaReply::Done,
+            _ => MetaReply::Introduced { number: 1, exclusive: Vec::new() },
         };
-        (forebay_wire::encode(&reply), Bytes::new())
+        (forebay_wire::encode(&MetaAnswer::from(reply)), Bytes::new())
     }
 }
 
@@ -54,7 +55,8 @@ async fn shards(host: &Arc<Host>) -> (Shards, Server) {
     let cluster = Cluster::new(Vec::new(), key, Role::Client, "c", options);
     cluster.learn(map);
     let session = Arc::new(Session::open(&cluster, "c", "scratch").await.unwrap());
-    (Shards { cluster, session, fs: FsId(1), opens: Arc::default() }, server)
+    let (opens, leases, files) = (Arc::default(), Arc::default(), Arc::default());
+    (Shards { cluster, session, fs: FsId(1), opens, leases, files }, server)
 }
 
 fn unlink() -> MutateOp {
