@@ -118,6 +118,14 @@ impl LeaseCache {
         standing.given_up.retain(|_, last| oldest.is_some_and(|oldest| oldest <= *last));
     }
 
+    /// An introduction begins: until it is answered nothing is believed or learned of the shard, since the leader may have
+    /// forgotten by then what was granted before. Until when the leases were good.
+    pub fn begin_introduction(&mut self, shard: ShardId) -> Nanos {
+        let standing = self.shards.entry(shard).or_default();
+        standing.number = 0;
+        std::mem::take(&mut standing.good_until)
+    }
+
     /// The shard's leader knows this client by a number now; leases from there are good until a time, and of those from
     /// before only the exclusive ones that are named.
     pub fn introduced(&mut self, shard: ShardId, number: u64, kept: &[InodeId], good_until: Nanos) {

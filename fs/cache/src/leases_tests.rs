@@ -81,6 +81,22 @@ fn a_grant_under_another_introduction_is_not_believed() {
     assert!(!cache.learn(ticket, 7, &attr(1, 3), LeaseMode::Shared));
 }
 
+/// The leader forgets what it granted when it takes an introduction in, which is before its answer arrives.
+#[test]
+fn nothing_is_learned_or_believed_while_an_introduction_is_under_way() {
+    let mut cache = good();
+    learn(&mut cache, 1, 3);
+    let ticket = cache.begin(SHARD);
+    assert_eq!(cache.begin_introduction(SHARD), 100);
+    assert_eq!(cache.attr(attr(1, 3).ino, 50), None);
+    assert!(!cache.learn(ticket, 7, &attr(2, 3), LeaseMode::Shared));
+    cache.renewed(SHARD, 7, 0, 500);
+    assert_eq!(cache.attr(attr(1, 3).ino, 50), None, "an answer to an older poll renews nothing");
+    assert_eq!(cache.begin_introduction(SHARD), 0, "the one before has not been answered");
+    cache.introduced(SHARD, 8, &[], 200);
+    assert!(cache.is_good(SHARD, 150));
+}
+
 #[test]
 fn older_attributes_do_not_replace_newer_ones() {
     let mut cache = good();

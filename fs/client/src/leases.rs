@@ -111,6 +111,11 @@ impl Leases {
         true
     }
 
+    /// An introduction to a shard's leader begins. Until when the leases were good.
+    pub fn begin_introduction(&self, shard: ShardId) -> u64 {
+        self.lock().begin_introduction(shard)
+    }
+
     /// Gives up everything believed of a shard but what is written behind.
     pub async fn give_up_shared(&self, shard: ShardId) {
         let shared = self.lock().shared(shard);

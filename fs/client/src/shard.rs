@@ -189,6 +189,7 @@ impl Shards {
         if self.leases.lock().number(shard) != number {
             return Ok(());
         }
+        let good = self.leases.begin_introduction(shard);
         self.leases.give_up_shared(shard).await;
         let mut attempts = Attempts::new(self.cluster.options().timeout);
         loop {
@@ -196,7 +197,7 @@ impl Shards {
             let Some(host) = self.cluster.leader(&map, shard) else {
                 return Err(ClientError::Posix(Errno::Stale));
             };
-            let (good_until, claims) = (self.leases.good_until(), self.claims(shard));
+            let (good_until, claims) = (self.leases.good_until(), self.claims(shard, good));
             let op = ReadOp::Introduce { inodes: self.opens.introduce(shard), exclusive: claims.clone() };
             let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
             let request = MetaRequest { shard, epoch: map.epoch, number: 0, call };
@@ -226,9 +227,9 @@ impl Shards {
         }
     }
 
-    fn claims(&self, shard: ShardId) -> Vec<Behind> {
+    fn claims(&self, shard: ShardId, until: u64) -> Vec<Behind> {
+        let good = self.leases.now() < until;
         let core = self.leases.lock();
-        let good = core.is_good(shard, self.leases.now());
         core.exclusive(shard).into_iter().map(|(ino, version)| Behind { ino, version, good }).collect()
     }
 }

@@ -27,18 +27,24 @@ pub fn watch(stopper: Stopper, footprint: Footprint) -> std::io::Result<()> {
             tokio::select! { _ = int.recv() => {} _ = term.recv() => {} _ = hup.recv() => {} }
         });
         INTERRUPTED.store(true, Ordering::SeqCst);
-        println!("\ninterrupted: taking everything down");
+        say("\ninterrupted: taking everything down");
         if let Err(error) = stopper.stop() {
-            eprintln!("{error}");
+            say(&error.to_string());
         }
         let gone = wait::until_true("nothing is left", GONE, || footprint.leftovers().is_empty());
         match gone {
-            Ok(()) => println!("nothing is left"),
-            Err(_) => eprintln!("still there: {:?}", footprint.leftovers()),
+            Ok(()) => say("nothing is left"),
+            Err(_) => say(&format!("still there: {:?}", footprint.leftovers())),
         }
         exit(EXIT_INTERRUPTED);
     })?;
     Ok(())
+}
+
+/// Says it, if anybody can be told: the signal may have come because the terminal has gone.
+fn say(text: &str) {
+    use std::io::Write;
+    let _ = writeln!(std::io::stdout(), "{text}");
 }
 
 /// Does not return when a signal has come: its thread ends the program, and what fails meanwhile fails because of it.

@@ -366,7 +366,12 @@ impl Replica {
             self.served.leases.begin(standing.term, sessions, now_ns);
         }
         let ready = self.leading.and_then(|(term, taken_over)| taken_over.then_some(term));
+        let turned = self.served.lead.get().ready != ready;
         self.served.lead.set(LeadState { leader: standing.leader, ready, confirmed_ns: self.confirmed_ns });
+        if turned {
+            // Whoever waits for news of leases may have to look for them elsewhere.
+            self.served.leases.notify();
+        }
         let applied = read_lock(&self.served.shard).applied().index;
         *self.served.status.lock().unwrap_or_else(PoisonError::into_inner) = ReplicaStatus {
             shard: self.served.id,
