@@ -164,7 +164,11 @@ fn a_client_that_stands_still_is_passed_by_and_what_it_held_back_does_not_follow
     other.does("open f f O_RDWR");
     assert_eq!(other.asks("pread f 0 100"), "kept");
     still.does("pwrite f 0 late");
-    at.lab.expect_logged(&["a lease was lost with bytes that were not written back", "request failed op=Fsync"]);
+    at.lab.expect_logged(&[
+        "a lease was lost with bytes that were not written back",
+        "write-back failed*made durable while this client could not be reached",
+        "request failed op=\"Fsync\"*made durable while this client could not be reached",
+    ]);
     at.client(0).shell(&User::root(), "pkill -STOP -x forebay-client").unwrap();
     let since = Instant::now();
     other.does("pwrite f 0 else");
