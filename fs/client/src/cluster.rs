@@ -83,6 +83,16 @@ impl Attempts {
         Ok(())
     }
 
+    /// Waits for something, at most until the deadline.
+    pub async fn within<T>(
+        &self,
+        reason: &str,
+        work: impl Future<Output = Result<T, ClientError>>,
+    ) -> Result<T, ClientError> {
+        let late = || ClientError::TimedOut { timeout_ms: self.timeout.as_millis() as u64, reason: reason.into() };
+        tokio::time::timeout_at(self.until, work).await.unwrap_or_else(|_| Err(late()))
+    }
+
     /// Asks for a newer map, at most until the deadline: hosts that are silent are waited for one after the other. That
     /// nobody answers this question is shown soon enough by the next attempt at what was wanted.
     pub async fn refresh(&self, cluster: &Cluster) {

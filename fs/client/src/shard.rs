@@ -110,7 +110,7 @@ impl Shards {
             let (ticketed, number) = Ticketed::take(&self.leases, shard);
             if number == 0 {
                 drop(ticketed);
-                self.introduce(shard, 0).await?;
+                self.be_introduced(shard, 0, &attempts).await?;
                 continue;
             }
             request.number = number;
@@ -136,7 +136,7 @@ impl Shards {
             drop(ticketed);
             match error {
                 MetaError::NotIntroduced { .. } => {
-                    self.introduce(shard, number).await?;
+                    self.be_introduced(shard, number, &attempts).await?;
                     // A leader that never takes it is not asked for ever.
                     attempts.pause(&error).await?;
                 }
@@ -179,6 +179,14 @@ impl Shards {
             }
             MetaError::Busy | MetaError::NotIntroduced { .. } => attempts.pause(&error).await,
         }
+    }
+
+    /// [`Self::introduce`], for somebody who waits no longer than its own deadline: it goes on without them.
+    async fn be_introduced(&self, shard: ShardId, number: u64, attempts: &Attempts) -> Result<(), ClientError> {
+        let this = self.clone();
+        let introduction = tokio::spawn(async move { this.introduce(shard, number).await });
+        let unfinished = |_| ClientError::UnexpectedReply { what: "an introduction" };
+        attempts.within("not introduced to the shard's leader", async { introduction.await.map_err(unfinished)? }).await
     }
 
     /// Introduces the session to the leader of a shard, which may be a new one: everything believed of the shard is given
