@@ -112,7 +112,7 @@ impl StagingFs for ForebayFs {
 
     async fn locate(&self, uri: &str) -> Result<Option<Located>, FsError> {
         // Tiers may have been attached since the map was last seen.
-        let map = self.cluster.refresh().await.map_err(failed(uri.into()))?;
+        let map = self.cluster.current_map().await.map_err(failed(uri.into()))?;
         let below = |url: &str| {
             let rest = uri.strip_prefix(url)?;
             (rest.is_empty() || rest.starts_with('/')).then(|| rest.trim_start_matches('/').to_owned())

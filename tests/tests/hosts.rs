@@ -249,6 +249,11 @@ fn an_administrator_s_request_whose_leader_dies_is_done_once() {
             let output = create.join().unwrap();
             assert_eq!(output.status.code(), Some(0), "{name}: {}", output.stderr);
         });
+        // What is made is there, whichever host is asked and however soon.
+        let list = own_program(&asker, "forebay").unwrap();
+        let list = list.args(["--hosts", &hosts, "--key", forebay_tests::cluster::KEY, "fs", "list"]);
+        let output = list.deadline(SOON).output().unwrap();
+        assert!(output.stdout.contains(&name), "{name} is not listed: {}{}", output.stdout, output.stderr);
         at.cluster.restart(&[&leader]).unwrap();
         at.cluster.wait_down(&[], SOON).unwrap();
     }

@@ -82,7 +82,7 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
         Command::Evict { fs, path, range, tier } => {
             let fs = connection.filesystem(&fs).await?;
             let root = find(&fs, &path).await?;
-            let tier = choose_tier(&*fs.cluster().map().await?, &fs, tier.as_deref())?;
+            let tier = choose_tier(&*fs.cluster().current_map().await?, &fs, tier.as_deref())?;
             run_task(&fs, TaskSpec::Evict { fs: fs.id(), root, range, tier }, "evicted", output).await
         }
     }
@@ -105,7 +105,7 @@ pub async fn create(cluster: &Cluster, name: String, output: &Output) -> anyhow:
 }
 
 async fn list(cluster: &Cluster, output: &Output) -> anyhow::Result<()> {
-    let map = cluster.map().await?;
+    let map = cluster.current_map().await?;
     let value = json!(map.filesystems.iter().map(|fs| json!({ "id": fs.id.0, "name": fs.name })).collect::<Vec<_>>());
     output.print(&value, || match map.filesystems.as_slice() {
         [] => "no filesystem yet: make one with 'forebay fs create NAME'".into(),
@@ -145,7 +145,7 @@ fn locate<'a>(map: &'a ClusterMap, fs: &Filesystem, url: &str) -> anyhow::Result
 }
 
 async fn import(fs: &Filesystem, url: &str, path: &str, output: &Output) -> anyhow::Result<()> {
-    let map = fs.cluster().refresh().await?;
+    let map = fs.cluster().current_map().await?;
     let (tier, prefix) = locate(&map, fs, url)?;
     let into = fs.make_dirs(&Cred::ROOT, path, 0o755).await?;
     // What is recalled of it dies when it is evicted: segments of its own.

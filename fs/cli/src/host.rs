@@ -1,26 +1,19 @@
 //! `forebay cluster host`: storage hosts come and go.
 
 use std::sync::Arc;
-use std::time::Duration;
 
 use anyhow::{Context, bail};
 use clap::Subcommand;
 use forebay_client::Cluster;
-use forebay_types::{Epoch, HostId, Uuid};
+use forebay_types::{HostId, Uuid};
 use forebay_wire::cluster::{AdminRequest, ClusterReply, ClusterRequest, FormingHost};
 use forebay_wire::map::ClusterMap;
 use serde_json::json;
-use tokio::time::Instant;
 
 use crate::cluster::ask;
 use crate::connect::Connection;
 use crate::error::UsageError;
 use crate::output::Output;
-
-/// Longest wait for the map in which a change is.
-const MAP_WAIT: Duration = Duration::from_secs(20);
-/// Pause between looks at it.
-const MAP_PAUSE: Duration = Duration::from_millis(50);
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -104,47 +97,32 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
 
 /// Takes one host into the map and has it join.
 async fn add(cluster: &Cluster, address: &str) -> anyhow::Result<(HostId, String)> {
-    let map = cluster.map().await?;
     let ClusterReply::Identity(identity) = ask(cluster, address, &ClusterRequest::Identify).await? else {
         bail!("it answered Identify with something else");
     };
+    let map = cluster.current_map().await?;
     let name = identity.name.clone();
     if identity.cluster != Uuid::NIL && identity.cluster != map.cluster {
         let cluster = identity.cluster.to_string();
         return Err(UsageError::HostTaken { name, address: address.into(), cluster }.into());
     }
-    if identity.cluster == map.cluster && cluster.refresh().await?.host(identity.host).is_none() {
+    if identity.cluster == map.cluster && map.host(identity.host).is_none() {
         // It was removed; what it holds is of no use to the cluster, and its id never comes back.
         return Err(UsageError::HostTaken { name, address: address.into(), cluster: map.name.clone() }.into());
     }
     let host = FormingHost { name: name.clone(), address: address.into(), drives: identity.drives };
-    let ClusterReply::Host { host, epoch } = cluster.administer(AdminRequest::AddHost(host)).await? else {
+    let ClusterReply::Host { host, .. } = cluster.administer(AdminRequest::AddHost(host)).await? else {
         bail!("the cluster answered AddHost with something else");
     };
-    let map = map_from(cluster, epoch).await?;
+    let map = cluster.current_map().await?;
     ask(cluster, address, &ClusterRequest::Join { map: Box::new((*map).clone()), you: host }).await?;
     Ok((host, name))
 }
 
 /// Has the cluster changed; the map after it.
 async fn changed(cluster: &Cluster, request: AdminRequest) -> anyhow::Result<Arc<ClusterMap>> {
-    let ClusterReply::Done { epoch } = cluster.administer(request).await? else {
+    let ClusterReply::Done { .. } = cluster.administer(request).await? else {
         bail!("the cluster answered a change of its hosts with something else");
     };
-    map_from(cluster, epoch).await
-}
-
-/// The map, as of an epoch or later.
-async fn map_from(cluster: &Cluster, epoch: Epoch) -> anyhow::Result<Arc<ClusterMap>> {
-    let until = Instant::now() + MAP_WAIT;
-    loop {
-        let map = cluster.refresh().await?;
-        if map.epoch >= epoch {
-            return Ok(map);
-        }
-        if Instant::now() >= until {
-            bail!("the change is made, but no host tells of it: run the command again");
-        }
-        tokio::time::sleep(MAP_PAUSE).await;
-    }
+    Ok(cluster.current_map().await?)
 }

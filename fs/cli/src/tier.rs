@@ -63,7 +63,7 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
             output.print(&json!({ "name": name }), || format!("tier '{name}' detached"));
         }
         Command::List { fs } => {
-            let map = cluster.map().await?;
+            let map = cluster.current_map().await?;
             let Some(entry) = map.filesystem(&fs) else {
                 let have: Vec<&str> = map.filesystems.iter().map(|fs| fs.name.as_str()).collect();
                 return Err(UsageError::UnknownFilesystem { fs, have: have.join(", ") }.into());

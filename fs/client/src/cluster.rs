@@ -237,6 +237,15 @@ impl Cluster {
         self.ask(&ClusterRequest::Admin { id: crate::task::random_id()?, request }).await
     }
 
+    /// The map as it is now, by the cluster group: every change that was answered before is in it. What any host tells
+    /// ([`Self::refresh`]) may be some moments old.
+    pub async fn current_map(&self) -> Result<Arc<ClusterMap>, ClientError> {
+        match self.ask(&ClusterRequest::CurrentMap).await? {
+            ClusterReply::Map(Some(map)) => Ok(self.learn(*map)),
+            _ => Err(ClientError::UnexpectedReply { what: "CurrentMap" }),
+        }
+    }
+
     /// [`Self::ask`] with a deadline of its own.
     pub async fn ask_within(&self, request: &ClusterRequest, timeout: Duration) -> Result<ClusterReply, ClientError> {
         let mut attempts = Attempts::new(timeout);

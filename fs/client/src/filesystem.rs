@@ -69,10 +69,10 @@ impl Filesystem {
         Ok(this)
     }
 
-    /// The id of a filesystem, by what the newest map says.
+    /// The id of a filesystem, by the map as it is now where the one we know does not have it.
     async fn find(cluster: &Cluster, name: &str) -> Result<FsId, ClientError> {
         let known = cluster.map().await?;
-        let map = if known.filesystem(name).is_some() { known } else { cluster.refresh().await? };
+        let map = if known.filesystem(name).is_some() { known } else { cluster.current_map().await? };
         match map.filesystem(name) {
             Some(fs) => Ok(fs.id),
             None => {

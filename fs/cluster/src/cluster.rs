@@ -151,6 +151,7 @@ impl Cluster {
             ClusterRequest::GetMap { newer_than } => {
                 Ok(ClusterReply::Map((self.map.epoch > newer_than).then(|| Box::new(self.map.clone()))))
             }
+            ClusterRequest::CurrentMap => Ok(ClusterReply::Map(Some(Box::new(self.map.clone())))),
             ClusterRequest::Heartbeat(_) | ClusterRequest::TierCredentials { .. } if !is_host => {
                 Err(ClusterError::HostsOnly)
             }

@@ -66,6 +66,8 @@ pub enum ClusterRequest {
         /// Which host of it the receiver is.
         you: HostId,
     },
+    /// Give me the map as it is now. Answered by the cluster group only, after everything that was changed before.
+    CurrentMap,
 }
 
 /// Changes of the cluster that an administrator asks for.
@@ -179,7 +181,8 @@ impl std::fmt::Debug for TierCredentials {
 pub enum ClusterReply {
     /// Answer to [`ClusterRequest::Identify`].
     Identity(Identity),
-    /// Answer to [`ClusterRequest::GetMap`]; absent where the caller's is as new, or the host is in no cluster.
+    /// Answer to [`ClusterRequest::GetMap`]; absent where the caller's is as new, or the host is in no
+    /// cluster. Answer to [`ClusterRequest::CurrentMap`].
     Map(Option<Box<ClusterMap>>),
     /// Done.
     Done {

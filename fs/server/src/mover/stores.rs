@@ -48,7 +48,7 @@ impl Stores {
         let named = |map: &forebay_wire::map::ClusterMap| map.filesystems.iter().find(|fs| fs.id == id).cloned();
         let entry = match named(&*self.cluster.map().await.map_err(explain)?) {
             Some(entry) => entry,
-            None => named(&*self.cluster.refresh().await.map_err(explain)?)
+            None => named(&*self.cluster.current_map().await.map_err(explain)?)
                 .ok_or_else(|| TierError::Invalid { reason: format!("there is no filesystem {id}") })?,
         };
         let mounted = Filesystem::mount(&self.cluster, &entry.name, &self.client).await.map_err(explain)?;
@@ -73,7 +73,7 @@ impl Stores {
         let mut tiers = self.tiers.lock().await;
         let mut map = self.cluster.map().await.map_err(explain)?;
         if !map.tiers.iter().any(|tier| tier.id == id) {
-            map = self.cluster.refresh().await.map_err(explain)?;
+            map = self.cluster.current_map().await.map_err(explain)?;
         }
         let entry = map.tiers.iter().find(|tier| tier.id == id).ok_or(TierError::NoTier { tier: id })?;
         if let Some((epoch, tier)) = tiers.get(&id)
