@@ -172,8 +172,11 @@ pub(crate) fn born(tx: &Tx<'_>, birth: Birth) -> Inode {
     }
 }
 
-/// An inode number of this shard, never used before.
+/// An inode number of this shard, never used before: one that a client has chosen of those set aside for it, or the next.
 pub(crate) fn next_ino(tx: &mut Tx<'_>) -> Result<InodeId, Fault> {
+    if let Some(given) = tx.given.take() {
+        return Ok(given);
+    }
     let mut counters = tx.counters()?;
     let ino = InodeId::new(tx.me, counters.inode);
     counters.inode += 1;
@@ -204,7 +207,7 @@ pub(crate) fn drop_link(tx: &mut Tx<'_>, fs: FsId, mut inode: Inode) -> Result<(
         return Ok(());
     }
     let ino = inode.attr.ino;
-    if tx.closed == Some(ino) {
+    if tx.closed.contains(&ino) {
         return destroy(tx, fs, inode);
     }
     tx.put_raw(tx.keys.orphan(fs, ino), Vec::new());

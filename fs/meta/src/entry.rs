@@ -55,8 +55,8 @@ pub enum Input {
 pub struct Entry {
     /// The shard's time.
     pub now: Timestamp,
-    /// The inode that nobody had open when the entry was prepared: losing its last name removes it at once.
-    pub closed: Option<InodeId>,
+    /// Inodes that nobody had open when the entry was prepared: losing its last name removes such a one at once.
+    pub closed: Vec<InodeId>,
     /// Whether the mutation's session had the inode it names open for writing.
     pub held: bool,
     /// Placement groups for an allocation of stripes.

@@ -13,7 +13,7 @@ fn entry() -> Entry {
     };
     Entry {
         now: Timestamp { secs: 8, nanos: 9 },
-        closed: Some(InodeId(10)),
+        closed: vec![InodeId(10)],
         held: false,
         placements: Vec::new(),
         input: Input::Mutate(Box::new(mutation)),

@@ -105,15 +105,15 @@ impl OpenTable {
 
     /// An entry is on its way: what it may remove cannot be opened.
     pub(crate) fn begin(&mut self, entry: &Entry) {
-        if let Some(inode) = removed_by(entry) {
+        for inode in removed_by(entry) {
             *self.closing.entry(inode).or_default() += 1;
         }
     }
 
     /// An entry has been applied, or will never be.
     pub fn settle(&mut self, entry: &Entry) {
-        let Some(inode) = removed_by(entry) else { return };
-        if let Some(count) = self.closing.get_mut(&inode) {
+        for inode in removed_by(entry) {
+            let Some(count) = self.closing.get_mut(&inode) else { continue };
             *count -= 1;
             if *count == 0 {
                 self.closing.remove(&inode);
@@ -159,14 +159,15 @@ impl OpenTable {
     }
 }
 
-/// The inode that applying an entry may remove for good.
-fn removed_by(entry: &Entry) -> Option<Inode> {
-    match &entry.input {
-        Input::Reap { fs, ino } => Some((*fs, *ino)),
-        Input::Mutate(mutation) => entry.closed.map(|ino| (mutation.fs, ino)),
-        Input::Peer(step) => entry.closed.map(|ino| (step.fs, ino)),
-        Input::Answer { .. } | Input::Join { .. } | Input::Erased { .. } | Input::Cluster { .. } => None,
-    }
+/// The inodes that applying an entry may remove for good.
+fn removed_by(entry: &Entry) -> Vec<Inode> {
+    let (fs, inodes) = match &entry.input {
+        Input::Reap { fs, ino } => (*fs, std::slice::from_ref(ino)),
+        Input::Mutate(mutation) => (mutation.fs, entry.closed.as_slice()),
+        Input::Peer(step) => (step.fs, entry.closed.as_slice()),
+        Input::Answer { .. } | Input::Join { .. } | Input::Erased { .. } | Input::Cluster { .. } => return Vec::new(),
+    };
+    inodes.iter().map(|ino| (fs, *ino)).collect()
 }
 
 #[cfg(test)]

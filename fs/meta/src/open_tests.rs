@@ -8,8 +8,8 @@ const FILE: InodeId = InodeId(77);
 const ONE: SessionId = SessionId(1);
 const TWO: SessionId = SessionId(2);
 
-fn entry(closed: Option<InodeId>, input: Input) -> Entry {
-    Entry { now: Timestamp::default(), closed, held: false, placements: Vec::new(), input }
+fn entry(closed: &[InodeId], input: Input) -> Entry {
+    Entry { now: Timestamp::default(), closed: closed.to_vec(), held: false, placements: Vec::new(), input }
 }
 
 #[test]
@@ -59,8 +59,8 @@ fn what_an_entry_on_its_way_may_remove_cannot_be_opened() {
     let op = MutateOp::Unlink { parent: InodeId::ROOT, name: "f".into() };
     let cred = forebay_types::Cred::ROOT;
     let unlink = Mutation { fs: FS, id, acknowledged_below: 0, cred, op };
-    let unlink = entry(Some(FILE), Input::Mutate(Box::new(unlink)));
-    let reap = entry(None, Input::Reap { fs: FS, ino: FILE });
+    let unlink = entry(&[FILE], Input::Mutate(Box::new(unlink)));
+    let reap = entry(&[], Input::Reap { fs: FS, ino: FILE });
     let mut opens = OpenTable::new();
     opens.begin(&unlink);
     opens.begin(&reap);

@@ -3,7 +3,7 @@
 use bytes::Bytes;
 use forebay_env::Kv;
 use forebay_types::{ByteRange, Cred, Errno, FileKind, FsId, InodeId, Location, SessionId, Statfs, Timestamp, limits};
-use forebay_wire::meta::{DirEntry, MetaError, MetaReply, ReadOp};
+use forebay_wire::meta::{Delegated, DirEntry, MetaError, MetaReply, ReadOp};
 
 use crate::access::{self, READ, SEARCH, WRITE};
 use crate::acl;
@@ -12,7 +12,7 @@ use crate::key;
 use crate::name::{self, NameKind};
 use crate::open::OpenTable;
 use crate::ops::xattr::{self, Space};
-use crate::record::{CookieRecord, Inode, decode};
+use crate::record::{CookieRecord, Inode, decode, encode};
 use crate::shard::{Shard, has_extents};
 use crate::tx::Tx;
 use crate::{dir, extents};
@@ -20,11 +20,11 @@ use crate::{dir, extents};
 /// Most bytes of inline extents in one answer.
 const INLINE_PER_REPLY: u64 = 1 << 20;
 
-struct Reader<'a> {
-    tx: Tx<'a>,
-    fs: FsId,
-    session: SessionId,
-    cred: &'a Cred,
+pub(crate) struct Reader<'a> {
+    pub tx: Tx<'a>,
+    pub fs: FsId,
+    pub session: SessionId,
+    pub cred: &'a Cred,
 }
 
 impl<K: Kv> Shard<K> {
@@ -43,7 +43,7 @@ impl<K: Kv> Shard<K> {
 }
 
 impl Reader<'_> {
-    fn read(&self, op: &ReadOp, opens: &mut OpenTable) -> Result<MetaReply, Fault> {
+    pub fn read(&self, op: &ReadOp, opens: &mut OpenTable) -> Result<MetaReply, Fault> {
         match op {
             ReadOp::Lookup { parent, name } => self.lookup(*parent, name),
             ReadOp::GetAttr { ino } => Ok(MetaReply::Attr(self.inode(*ino)?.attr)),
@@ -75,8 +75,30 @@ impl Reader<'_> {
                 let inode = self.inode(*ino)?;
                 if has_extents(inode.attr.kind) { Ok(MetaReply::Attr(inode.attr)) } else { Err(Errno::Invalid.into()) }
             }
+            ReadOp::Delegate { dir } => self.delegate(*dir),
             ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }
+    }
+
+    /// All of a directory that is quiet and small.
+    fn delegate(&self, ino: InodeId) -> Result<MetaReply, Fault> {
+        let dir = self.inode(ino)?;
+        if !dir.is_dir() {
+            return Err(Errno::NotDirectory.into());
+        }
+        let quiet = dir.attr.nlink > 0 && dir.dying.is_none();
+        let (names, held) = (self.tx.keys.of_inode(b'K', self.fs, ino), self.tx.keys.of_inode(b'N', self.fs, ino));
+        let page = self.tx.scan(&names, limits::NAMES_PER_DELEGATION + 1)?;
+        if !quiet || page.len() > limits::NAMES_PER_DELEGATION || self.tx.any(&held)? {
+            return Err(Errno::Again.into());
+        }
+        let mut names = Vec::with_capacity(page.len());
+        for (key, value) in page {
+            let CookieRecord { name, ino, kind } = decode("directory entry", &value)?;
+            names.push(DirEntry { name, ino, kind, cookie: key::number(&key, 16), attr: None });
+        }
+        let inode = encode(&dir).into();
+        Ok(MetaReply::Delegated(Box::new(Delegated { now: Timestamp::default(), inode, names })))
     }
 
     fn inode(&self, ino: InodeId) -> Result<Inode, Fault> {

@@ -113,7 +113,7 @@ impl<K: Kv> Shard<K> {
         }
         let mut entry = Entry {
             now,
-            closed: None,
+            closed: Vec::new(),
             held: false,
             placements: Vec::new(),
             input: Input::Erased { stripes: Vec::new() },
@@ -121,7 +121,7 @@ impl<K: Kv> Shard<K> {
         match &mut input {
             Input::Mutate(mutation) => self.prepare_mutation(mutation, placement, opens, &mut entry)?,
             Input::Peer(PeerStep { fs, action: PeerAction::DropLink { ino, .. }, .. }) => {
-                entry.closed = (!opens.is_open(*fs, *ino)).then_some(*ino);
+                entry.closed.extend((!opens.is_open(*fs, *ino)).then_some(*ino));
             }
             Input::Reap { fs, ino } if opens.is_open(*fs, *ino) => return Err(MetaError::Busy),
             Input::Peer(_)
@@ -145,6 +145,13 @@ impl<K: Kv> Shard<K> {
     ) -> Result<(), MetaError> {
         let (fs, session) = (mutation.fs, mutation.id.session);
         let victim = match &mut mutation.op {
+            MutateOp::Logged { ops } => {
+                for logged in ops {
+                    let Some((parent, name)) = victim(&logged.op) else { continue };
+                    entry.closed.extend(self.closed(fs, (parent, name), opens, entry.now)?);
+                }
+                None
+            }
             MutateOp::AllocateStripes { count, class } => {
                 let count = (*count).min(forebay_types::limits::STRIPES_PER_ALLOCATION);
                 entry.placements = placement.pick(count, *class)?;
@@ -168,15 +175,24 @@ impl<K: Kv> Shard<K> {
                 entry.held = opens.holds(fs, session, *ino);
                 None
             }
-            MutateOp::Unlink { parent, name } | MutateOp::Rmdir { parent, name } => Some((*parent, name.clone())),
-            MutateOp::Rename { new_parent, new_name, .. } => Some((*new_parent, new_name.clone())),
-            _ => None,
+            op => victim(op),
         };
-        if let Some((parent, name)) = victim {
-            let found: Option<Dentry> = self.view(entry.now).get("dentry", &self.keys.dentry(fs, parent, &name))?;
-            entry.closed = found.map(|d| d.ino).filter(|ino| !opens.is_open(fs, *ino));
+        if let Some(victim) = victim {
+            entry.closed.extend(self.closed(fs, victim, opens, entry.now)?);
         }
         Ok(())
+    }
+
+    /// What has a name, where nobody has it open.
+    fn closed(
+        &self,
+        fs: FsId,
+        (dir, name): (InodeId, &[u8]),
+        opens: &OpenTable,
+        now: Timestamp,
+    ) -> Result<Option<InodeId>, MetaError> {
+        let found: Option<Dentry> = self.view(now).get("dentry", &self.keys.dentry(fs, dir, name))?;
+        Ok(found.map(|dentry| dentry.ino).filter(|ino| !opens.is_open(fs, *ino)))
     }
 
     /// Applies the next entry of the log: the only way state changes. What it writes is buffered and survives a crash
@@ -184,7 +200,7 @@ impl<K: Kv> Shard<K> {
     pub fn apply(&mut self, at: LogPosition, entry: &Entry) -> Result<Applied, ShardError> {
         self.expect_next(at)?;
         let mut tx = self.view(entry.now);
-        tx.closed = entry.closed;
+        tx.closed = entry.closed.iter().copied().collect();
         tx.held = entry.held;
         let reply = run(&mut tx, entry)?;
         let effects = std::mem::take(&mut tx.effects);
@@ -324,6 +340,15 @@ impl<K: Kv> Export<K> {
         let (start, end) = self.keys.everything();
         let skip = start.len();
         Ok(self.kv.visit(&start, &end, &mut |key, value| visit(&key[skip..], value))?)
+    }
+}
+
+/// The name that a mutation takes from what has it.
+fn victim(op: &MutateOp) -> Option<(InodeId, &[u8])> {
+    match op {
+        MutateOp::Unlink { parent, name } | MutateOp::Rmdir { parent, name } => Some((*parent, name)),
+        MutateOp::Rename { new_parent, new_name, .. } => Some((*new_parent, new_name)),
+        _ => None,
     }
 }
 

@@ -22,8 +22,10 @@ pub(crate) struct Tx<'a> {
     pub me: ShardId,
     pub shard_count: u16,
     pub now: Timestamp,
-    /// The inode nobody has open.
-    pub closed: Option<InodeId>,
+    /// Inodes that nobody has open.
+    pub closed: BTreeSet<InodeId>,
+    /// The number that the next inode is to have, where a client has chosen it.
+    pub given: Option<InodeId>,
     /// Whether the session has the inode open for writing.
     pub held: bool,
     /// The session whose operation it is, or is part of.
@@ -34,11 +36,13 @@ pub(crate) struct Tx<'a> {
     pub touched: BTreeSet<StripeId>,
     pub effects: Vec<Effect>,
     writes: Writes,
+    /// What was to be written before, for everything that was written since: newest last.
+    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
 }
 
 /// A point to go back to.
 pub(crate) struct Savepoint {
-    writes: Writes,
+    undo: usize,
     touched: BTreeSet<StripeId>,
     effects: usize,
 }
@@ -51,14 +55,21 @@ impl<'a> Tx<'a> {
             me: keys.1,
             shard_count,
             now,
-            closed: None,
+            closed: BTreeSet::new(),
+            given: None,
             held: false,
             author: None,
             operation: None,
             touched: BTreeSet::new(),
             effects: Vec::new(),
             writes: Writes::new(),
+            undo: Vec::new(),
         }
+    }
+
+    /// Whether nothing is to be written.
+    pub fn is_empty(&self) -> bool {
+        self.writes.is_empty()
     }
 
     pub fn into_batch(self) -> Batch {
@@ -75,17 +86,28 @@ impl<'a> Tx<'a> {
     }
 
     pub fn savepoint(&self) -> Savepoint {
-        Savepoint { writes: self.writes.clone(), touched: self.touched.clone(), effects: self.effects.len() }
+        Savepoint { undo: self.undo.len(), touched: self.touched.clone(), effects: self.effects.len() }
     }
 
     pub fn rollback(&mut self, to: Savepoint) {
-        self.writes = to.writes;
+        while self.undo.len() > to.undo {
+            match self.undo.pop() {
+                Some((key, Some(before))) => drop(self.writes.insert(key, before)),
+                Some((key, None)) => drop(self.writes.remove(&key)),
+                None => {}
+            }
+        }
         self.touched = to.touched;
         self.effects.truncate(to.effects);
     }
 
     pub fn put_raw(&mut self, key: Vec<u8>, value: Vec<u8>) {
-        self.writes.insert(key, Some(value));
+        self.write(key, Some(value));
+    }
+
+    fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+        let before = self.writes.insert(key.clone(), value);
+        self.undo.push((key, before));
     }
 
     pub fn put<T: Serialize>(&mut self, key: Vec<u8>, value: &T) {
@@ -93,7 +115,7 @@ impl<'a> Tx<'a> {
     }
 
     pub fn delete(&mut self, key: Vec<u8>) {
-        self.writes.insert(key, None);
+        self.write(key, None);
     }
 
     pub fn get_raw(&self, key: &[u8]) -> Result<Option<Vec<u8>>, Fault> {

@@ -40,6 +40,12 @@ pub const BODY_MAX_BYTES: usize = 4 * 1024 * 1024;
 pub const PAYLOAD_MAX_BYTES: usize = 1024 * 1024;
 /// Most stripes one allocation may ask for.
 pub const STRIPES_PER_ALLOCATION: u32 = 256;
+/// Most inode numbers that one reservation may ask for.
+pub const INODES_PER_RESERVATION: u32 = 1 << 14;
+/// Most names of a directory that is delegated.
+pub const NAMES_PER_DELEGATION: usize = 4096;
+/// Most operations of one message of a client's log.
+pub const OPS_PER_LOG_MESSAGE: usize = 1024;
 /// How long a lease is good after its session was last heard of, in milliseconds: the longest that a silent client
 /// holds others up.
 pub const LEASE_MS: u64 = 10_000;

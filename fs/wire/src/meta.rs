@@ -175,6 +175,13 @@ pub enum ReadOp {
         /// Whether it cannot be written without: then also where other sessions want the same.
         must: bool,
     },
+    /// An exclusive lease of a directory, with all of it: the session goes on by itself from there and says with
+    /// [`MutateOp::Logged`] what it has done. Answered with [`MetaReply::Delegated`], or [`Errno::Again`] where others
+    /// are at the directory too or it has more names than a client should keep.
+    Delegate {
+        /// The directory.
+        dir: InodeId,
+    },
 }
 
 /// A file that a session writes behind.
@@ -375,6 +382,33 @@ pub enum MutateOp {
         /// When it was read.
         at: Timestamp,
     },
+    /// Set numbers aside for inodes that the session will make in directories delegated to it. Answered with
+    /// [`MetaReply::Inodes`]; what it does not use is never used.
+    ReserveInodes {
+        /// How many, at most [`forebay_types::limits::INODES_PER_RESERVATION`].
+        count: u32,
+    },
+    /// What the session has done by itself in directories delegated to it, in order. Each is carried out on its own; the
+    /// answer, [`MetaReply::Logged`], names those that were refused. Refused as a whole ([`Errno::Stale`]) where a
+    /// directory or file that it names is not the session's any more.
+    Logged {
+        /// At most [`forebay_types::limits::OPS_PER_LOG_MESSAGE`].
+        ops: Vec<LoggedOp>,
+    },
+}
+
+/// A mutation that a client has carried out on its own copy of a delegated directory: done again with the same time and
+/// the same number it comes to the same.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct LoggedOp {
+    /// The time it took place, by the shard's clock as far as the client knows it.
+    pub now: Timestamp,
+    /// The number of what it made.
+    pub ino: Option<InodeId>,
+    /// Who asked for it.
+    pub cred: Cred,
+    /// What it is: a mutation of one shard and of inodes that have one name.
+    pub op: MutateOp,
 }
 
 /// What to make.
@@ -533,6 +567,31 @@ pub enum MetaReply {
         /// Attributes of the file copied to.
         attr: Attr,
     },
+    /// Inode numbers set aside for the session.
+    Inodes {
+        /// The first.
+        first: InodeId,
+        /// How many, one after the other.
+        count: u32,
+    },
+    /// A directory that is the session's to change.
+    Delegated(Box<Delegated>),
+    /// What the session had done by itself is done.
+    Logged {
+        /// What was refused, by position.
+        failed: Vec<(u32, MetaError)>,
+    },
+}
+
+/// A delegated directory, as it was when it was delegated.
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
+pub struct Delegated {
+    /// The shard's time at that moment.
+    pub now: Timestamp,
+    /// The directory's inode, as the shard keeps it.
+    pub inode: Bytes,
+    /// All its names but `.` and `..`, without attributes.
+    pub names: Vec<DirEntry>,
 }
 
 /// A directory entry.

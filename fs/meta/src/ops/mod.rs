@@ -10,10 +10,12 @@ mod end_session;
 mod exchange;
 mod fallocate;
 mod link;
+pub(crate) mod logged;
 mod make_root;
 mod mkdir;
 pub(crate) mod reap;
 pub(crate) mod rename;
+mod reserve;
 mod rmdir;
 mod setattr;
 mod tmpfile;
@@ -65,6 +67,8 @@ pub(crate) fn mutate(tx: &mut Tx<'_>, m: &Mutation, placements: &[(PgId, Geometr
             copy_range::apply(tx, m, copy_range::Copy { from, range, to, to_offset, drop_privileges })
         }
         MutateOp::Accessed { ino, at } => accessed::apply(tx, m, *ino, *at),
+        MutateOp::ReserveInodes { count } => reserve::apply(tx, *count),
+        MutateOp::Logged { ops } => logged::apply(tx, m, ops),
     }?;
     Ok(Outcome::Done(reply))
 }

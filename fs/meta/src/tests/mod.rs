@@ -1,6 +1,7 @@
 //! Tests of the whole core, through its public interface.
 
 mod bytes;
+mod delegation;
 mod errnos;
 mod lists;
 mod namespace;
