@@ -236,13 +236,10 @@ impl LeaseCache {
         self.is_good(ino.shard(), now).then(|| self.beliefs.get(&ino)).flatten()
     }
 
-    /// For how long an inode may be believed from `now` on, in nanoseconds.
+    /// For how long what is believed of a shard's inodes is good from `now` on, in nanoseconds.
     #[must_use]
-    pub fn good_for(&self, ino: InodeId, now: Nanos) -> Nanos {
-        match self.believed(ino, now) {
-            Some(_) => self.shards.get(&ino.shard()).map_or(0, |standing| standing.good_until.saturating_sub(now)),
-            None => 0,
-        }
+    pub fn good_for(&self, shard: ShardId, now: Nanos) -> Nanos {
+        self.shards.get(&shard).map_or(0, |standing| standing.good_until.saturating_sub(now))
     }
 
     /// A lease is given up, or what of it may not be kept; what it was. Calls that are under way grant nothing of it any

@@ -46,7 +46,7 @@ fn what_was_granted_is_believed_until_the_lease_ends() {
     learn(&mut cache, 1, 3);
     let ino = attr(1, 3).ino;
     assert_eq!(cache.attr(ino, 99).map(|attr| attr.version), Some(3));
-    assert_eq!(cache.good_for(ino, 90), 10);
+    assert_eq!(cache.good_for(ino.shard(), 90), 10);
     assert_eq!(cache.attr(ino, 100), None);
     assert_eq!(cache.lapse(99), []);
     assert_eq!(cache.lapse(100), [SHARD]);

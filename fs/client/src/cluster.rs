@@ -31,11 +31,14 @@ pub struct ClientOptions {
     pub timeout: Duration,
     /// Dirty bytes held in memory, over all files, before writers wait.
     pub dirty_limit_bytes: u64,
+    /// Whether directories that nobody else uses may be delegated to it. What is done there is durable after `fsync`
+    /// only, as on a local filesystem; without, when it ends.
+    pub delegate: bool,
 }
 
 impl Default for ClientOptions {
     fn default() -> Self {
-        Self { timeout: Duration::from_secs(60), dirty_limit_bytes: 256 << 20 }
+        Self { timeout: Duration::from_secs(60), dirty_limit_bytes: 256 << 20, delegate: false }
     }
 }
 

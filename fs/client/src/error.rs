@@ -75,6 +75,25 @@ pub enum ClientError {
         /// The file.
         ino: InodeId,
     },
+    /// Others may have changed a directory while this client could not be reached: what it had done there and not made
+    /// durable is lost.
+    #[error(
+        "{ops} operations in directories were done here and not made durable while this client could not be reached for longer than a lease: they are lost"
+    )]
+    DelegationLost {
+        /// How many.
+        ops: u64,
+    },
+    /// The shard refused what was done here before; a defect.
+    #[error("{failed} of the operations done here were refused by {shard}, the first because: {reason}")]
+    LogRefused {
+        /// The shard.
+        shard: ShardId,
+        /// How many.
+        failed: usize,
+        /// Why the first was.
+        reason: forebay_wire::meta::MetaError,
+    },
     /// An answer that does not fit the question; a defect of the peer.
     #[error("{what} was answered by something else")]
     UnexpectedReply {

@@ -8,6 +8,7 @@ use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, ClusterS
 use forebay_wire::meta::MutateOp;
 
 use crate::file::Files;
+use crate::leases::Leases;
 use crate::pool::StripePool;
 use crate::session::Session;
 use crate::shard::Shards;
@@ -55,7 +56,7 @@ impl Filesystem {
                 session,
                 fs: id,
                 opens: Arc::default(),
-                leases: Arc::default(),
+                leases: Arc::new(Leases::new(cluster.options().delegate)),
                 files: files.clone(),
             },
             stripes: Stripes::new(cluster.clone()),
@@ -66,6 +67,7 @@ impl Filesystem {
         };
         this.background.lock().spawn(this.clone().write_back_old());
         this.background.lock().spawn(this.clone().keep_leases());
+        this.background.lock().spawn(this.clone().keep_log_short());
         Ok(this)
     }
 

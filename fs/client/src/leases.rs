@@ -21,6 +21,7 @@ use tokio::task::JoinSet;
 use tokio::time::Instant;
 
 use crate::ClientError;
+use crate::delegation::Delegations;
 use crate::filesystem::Filesystem;
 
 /// A client believes a lease for this part of its time only: clocks run apart.
@@ -56,11 +57,21 @@ pub(crate) struct Leases {
     introductions: Mutex<HashMap<ShardId, Arc<tokio::sync::Mutex<()>>>>,
     /// There is another shard to ask about.
     changed: Notify,
+    /// What is done here in directories of which there are exclusive leases.
+    pub delegations: Arc<Delegations>,
 }
 
 impl Default for Leases {
     fn default() -> Self {
+        Self::new(false)
+    }
+}
+
+impl Leases {
+    /// Nothing is believed; with `delegate`, directories are asked for.
+    pub fn new(delegate: bool) -> Self {
         Self {
+            delegations: Arc::new(Delegations::new(delegate)),
             core: Mutex::default(),
             base: Instant::now(),
             beholder: OnceLock::new(),
@@ -68,9 +79,7 @@ impl Default for Leases {
             changed: Notify::new(),
         }
     }
-}
 
-impl Leases {
     pub fn lock(&self) -> MutexGuard<'_, LeaseCache> {
         self.core.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -137,18 +146,32 @@ impl Leases {
         }
     }
 
+    /// Whether leases of a shard are good.
+    pub fn is_good(&self, shard: ShardId) -> bool {
+        self.lock().is_good(shard, self.now())
+    }
+
     /// Attributes that are believed.
     pub fn attr(&self, ino: InodeId) -> Option<Attr> {
-        self.lock().attr(ino, self.now()).copied()
+        match self.delegations.attr(ino) {
+            Some(attr) => self.is_good(ino.shard()).then_some(attr),
+            None => self.lock().attr(ino, self.now()).copied(),
+        }
     }
 
     /// What may be done with an inode.
     pub fn mode(&self, ino: InodeId) -> Option<LeaseMode> {
+        if self.delegations.has_file(ino) && self.is_good(ino.shard()) {
+            return Some(LeaseMode::Exclusive);
+        }
         self.lock().mode(ino, self.now())
     }
 
-    /// What a name stands for, where that is believed.
+    /// What a name stands for, where that is believed; those of delegated directories are asked for where they are.
     pub fn name(&self, dir: InodeId, name: &[u8]) -> Option<Target> {
+        if self.delegations.has_directory(dir) {
+            return None;
+        }
         self.lock().name(dir, name, self.now())
     }
 
@@ -218,9 +241,8 @@ impl Filesystem {
     #[must_use]
     pub fn believes(&self, attr: &Attr) -> Duration {
         let leases = &self.shards.leases;
-        let (core, now) = (leases.lock(), leases.now());
-        let same = core.attr(attr.ino, now).is_some_and(|believed| believed.version == attr.version);
-        if same { Duration::from_nanos(core.good_for(attr.ino, now)) } else { Duration::ZERO }
+        let same = leases.attr(attr.ino).is_some_and(|believed| believed.version == attr.version);
+        if same { Duration::from_nanos(leases.lock().good_for(attr.ino.shard(), leases.now())) } else { Duration::ZERO }
     }
 
     /// For how long it may be believed what a name stands for; zero where something else is.
@@ -229,7 +251,7 @@ impl Filesystem {
         let leases = &self.shards.leases;
         let (core, now) = (leases.lock(), leases.now());
         let same = core.name(dir, name, now) == Some(target);
-        if same { Duration::from_nanos(core.good_for(dir, now)) } else { Duration::ZERO }
+        if same { Duration::from_nanos(core.good_for(dir.shard(), now)) } else { Duration::ZERO }
     }
 
     /// An inode's attributes as its shard has them, where they are believed.
@@ -343,6 +365,15 @@ impl Filesystem {
     /// Stops believing an inode: nothing of it is left here or at the beholder, but what may be kept.
     async fn stop_believing(&self, ino: InodeId, keep: Option<LeaseMode>) {
         let before = self.shards.leases.lock().give_up(ino, keep);
+        if self.shards.leases.delegations.has_file(ino)
+            && let Err(error) = self.settle(ino).await
+        {
+            self.not_written_back(ino, error);
+        }
+        if let Err(error) = self.shards.give_back(ino).await {
+            tracing::warn!(%ino, %error, "what was done here was not sent before others were let at it");
+            self.shards.lose_delegations(ino.shard());
+        }
         // Only what is written behind: two nodes that write through must not wait for each other here.
         if before == Some(LeaseMode::Exclusive)
             && let Err(error) = self.settle(ino).await

@@ -12,10 +12,12 @@
 #![forbid(unsafe_code)]
 
 mod cluster;
+mod delegation;
 mod error;
 mod file;
 mod filesystem;
 mod leases;
+mod log;
 mod namespace;
 mod opens;
 mod path;

@@ -214,6 +214,9 @@ impl Filesystem {
     /// A file was made open. `known`: how often the session had introduced itself to the shard's leaders before.
     async fn made_open(&self, ino: InodeId, known: u64) -> Result<(), ClientError> {
         self.shards.opens.add(ino, true);
+        if !self.shards.leases.delegations.is_open(ino) {
+            self.shards.opens.tell(ino);
+        }
         self.opened(ino);
         if self.shards.opens.introductions(ino.shard()) != known {
             // A new leader was told what is open while this file was being made, and may not have heard of it.
@@ -392,9 +395,10 @@ impl Filesystem {
         opens.add(ino, write);
         let reply = self.shards.read(ino.shard(), cred, ReadOp::Open { ino, read, write }).await.and_then(expect_done);
         if let Err(error) = reply {
+            let told = opens.was_told(ino);
             if opens.remove(ino) {
                 // It may have been carried out all the same, or been on the list for a new leader.
-                let _ = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Close { ino }).await;
+                let _ = self.shards.close(ino, told).await;
             }
             return Err(error);
         }
@@ -421,21 +425,21 @@ impl Filesystem {
         }
     }
 
-    /// Ends one [`Self::open`]. Dirty bytes are flushed first; a failure to do so is for [`Self::fsync`], which the
+    /// Ends one [`Self::open`]. Dirty bytes are flushed first; a failure to do so is for [`Self::flush`], which the
     /// caller's close has called before.
     pub async fn release(&self, ino: InodeId) -> Result<(), ClientError> {
-        let flushed = self.fsync(ino).await;
+        let flushed = self.flush(ino).await;
         self.tell_access(ino).await;
         if let Some(file) = self.files.find(ino) {
             file.lock().closed();
         }
         self.files.forget(ino);
         let _turn = self.shards.opens.turn(ino).await;
+        let told = self.shards.opens.was_told(ino);
         if !self.shards.opens.remove(ino) {
             return flushed;
         }
-        let closed = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Close { ino }).await;
-        flushed.and(closed.and_then(expect_done))
+        flushed.and(self.shards.close(ino, told).await)
     }
 
     /// Space and inodes: what the drives that are up can still take, divided by the geometry's overhead.

@@ -17,6 +17,8 @@ const LANES: usize = 64;
 struct Count {
     opens: u32,
     write: bool,
+    /// Whether the shard may have been told.
+    told: bool,
 }
 
 /// See the module.
@@ -59,6 +61,24 @@ impl Opens {
         true
     }
 
+    /// Whether an inode is open.
+    pub fn is_open(&self, ino: InodeId) -> bool {
+        self.lock().contains_key(&ino)
+    }
+
+    /// The shard is going to be told that an inode is open.
+    pub fn tell(&self, ino: InodeId) {
+        let mut counts = self.lock();
+        if let Some(count) = counts.get_mut(&ino) {
+            count.told = true;
+        }
+    }
+
+    /// Whether the shard may have been told that an inode is open, since it was last closed.
+    pub fn was_told(&self, ino: InodeId) -> bool {
+        self.lock().get(&ino).is_some_and(|count| count.told)
+    }
+
     /// How often [`Self::introduce`] was called for a shard.
     pub fn introductions(&self, shard: ShardId) -> u64 {
         let introductions = self.introductions.lock().unwrap_or_else(PoisonError::into_inner);
@@ -72,9 +92,13 @@ impl Opens {
     }
 
     fn of(&self, shard: ShardId) -> Vec<OpenInode> {
-        let counts = self.lock();
-        let here = counts.iter().filter(|(ino, _)| ino.shard() == shard);
-        here.map(|(&ino, count)| OpenInode { ino, write: count.write }).collect()
+        let mut counts = self.lock();
+        let here = counts.iter_mut().filter(|(ino, _)| ino.shard() == shard);
+        let tell = |(&ino, count): (&InodeId, &mut Count)| {
+            count.told = true;
+            OpenInode { ino, write: count.write }
+        };
+        here.map(tell).collect()
     }
 
     fn lock(&self) -> MutexGuard<'_, BTreeMap<InodeId, Count>> {

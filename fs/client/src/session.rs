@@ -26,8 +26,8 @@ struct Numbers {
 }
 
 /// A mutation's number, outstanding until dropped.
-pub(crate) struct Numbered<'a> {
-    session: &'a Session,
+pub(crate) struct Numbered {
+    session: Arc<Session>,
     pub id: OpId,
 }
 
@@ -45,7 +45,7 @@ impl Session {
     }
 
     /// A number for a mutation.
-    pub fn number(&self) -> Result<Numbered<'_>, ClientError> {
+    pub fn number(self: &Arc<Self>) -> Result<Numbered, ClientError> {
         if self.ended.load(Ordering::Relaxed) {
             return Err(ClientError::SessionEnded);
         }
@@ -53,7 +53,7 @@ impl Session {
         numbers.last += 1;
         let sequence = numbers.last;
         numbers.unanswered.insert(sequence);
-        Ok(Numbered { session: self, id: OpId { session: self.id, sequence } })
+        Ok(Numbered { session: self.clone(), id: OpId { session: self.id, sequence } })
     }
 
     /// Every mutation below this number has been answered.
@@ -81,7 +81,7 @@ impl Session {
     }
 }
 
-impl Drop for Numbered<'_> {
+impl Drop for Numbered {
     fn drop(&mut self) {
         self.session.lock().unanswered.remove(&self.id.sequence);
     }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use forebay_cache::Ticket;
 use forebay_net::call_meta;
-use forebay_types::{Cred, Epoch, Errno, FsId, ShardId};
-use forebay_wire::meta::{Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, ReadOp};
+use forebay_types::{Cred, Epoch, Errno, FsId, InodeId, ShardId};
+use forebay_wire::meta::{Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, ReadOp};
 
 use crate::cluster::{Attempts, SHARD_TIMEOUT};
 use crate::file::{File, Files};
@@ -67,8 +67,26 @@ impl Shards {
 
     /// [`Self::read`] with what it grants, which has been learned; an answer POSIX has a number for is one too.
     pub async fn read_answer(&self, shard: ShardId, cred: &Cred, op: ReadOp) -> Result<MetaAnswer, ClientError> {
+        let here = self.read_here(shard, cred, &op).await?;
+        if let Some(reply) = here {
+            return Ok(reply.into());
+        }
+        if let ReadOp::Open { ino, .. } = op {
+            self.opens.tell(ino);
+        }
         let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: cred.clone(), op };
         self.call(shard, call, None).await
+    }
+
+    /// An inode is open no more, wherever that was known. `told`: the shard was told that it is.
+    pub async fn close(&self, ino: InodeId, told: bool) -> Result<(), ClientError> {
+        let op = ReadOp::Close { ino };
+        self.leases.delegations.read(true, false, &Cred::ROOT, &op);
+        if told {
+            let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
+            self.call(ino.shard(), call, None).await?;
+        }
+        Ok(())
     }
 
     /// Mutates, once: every attempt carries the same number, and the shard answers a repeated one as it did before.
@@ -84,18 +102,25 @@ impl Shards {
         op: MutateOp,
         fence: Option<Fence<'_>>,
     ) -> Result<MetaReply, ClientError> {
+        if let Some(done) = self.mutate_here(cred, &op).await? {
+            return reply(done.into());
+        }
+        let detour = self.detour(&op).await?;
         let number = self.session.number()?;
-        let mutation = Mutation {
-            fs: self.fs,
-            id: number.id,
-            acknowledged_below: self.session.answered_below(),
-            cred: cred.clone(),
-            op,
+        let Some(detour) = detour else {
+            return self.call(shard, self.mutation(number.id, cred, op), fence).await.and_then(reply);
         };
-        self.call(shard, MetaCall::Mutate(Box::new(mutation)), fence).await.and_then(reply)
+        let answer = self.call(shard, self.mutation(number.id, cred, op.clone()), fence).await;
+        detour.end(&op, answer.as_ref().ok()).await;
+        answer.and_then(reply)
     }
 
-    async fn call(&self, shard: ShardId, call: MetaCall, fence: Option<Fence<'_>>) -> Result<MetaAnswer, ClientError> {
+    pub(crate) async fn call(
+        &self,
+        shard: ShardId,
+        call: MetaCall,
+        fence: Option<Fence<'_>>,
+    ) -> Result<MetaAnswer, ClientError> {
         let mut attempts = Attempts::new(self.cluster.options().timeout);
         let mut request = MetaRequest { shard, epoch: Epoch(0), number: 0, call };
         loop {
@@ -213,6 +238,9 @@ impl Shards {
             match call_meta(&self.cluster.peer(&host.address), &request, timeout).await.map(|answer| answer.reply) {
                 Ok(MetaReply::Introduced { number, exclusive }) => {
                     for Behind { ino, .. } in claims.iter().filter(|claim| !exclusive.contains(&claim.ino)) {
+                        if self.leases.delegations.attr(*ino).is_some() {
+                            self.lose_delegations(shard);
+                        }
                         self.files.lose(*ino);
                         self.leases.forget(*ino).await;
                     }

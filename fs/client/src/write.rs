@@ -170,8 +170,17 @@ impl Filesystem {
         }
     }
 
-    /// Makes everything written to a file so far durable; reports an earlier failure to do so, once.
+    /// Makes everything written to a file so far durable, and that it has its name; reports an earlier failure to do so,
+    /// once.
     pub async fn fsync(&self, ino: InodeId) -> Result<(), ClientError> {
+        let flushed = self.flush(ino).await;
+        self.sync_names().await?;
+        flushed
+    }
+
+    /// Writes everything written to a file so far back, as far as others are concerned: what is small, in a directory that
+    /// is delegated, is only put into the log. Reports an earlier failure to do so, once.
+    pub async fn flush(&self, ino: InodeId) -> Result<(), ClientError> {
         let Some(file) = self.files.find(ino) else { return Ok(()) };
         let result = self.flush_file(&file).await;
         let earlier = file.lock().error.take();
@@ -179,14 +188,14 @@ impl Filesystem {
         earlier.map_or(Ok(()), Err)
     }
 
-    /// Writes back every file's dirty bytes.
+    /// Writes back every file's dirty bytes, and sends what was done in delegated directories.
     pub async fn sync_all(&self) -> Result<(), ClientError> {
         let mut first = Ok(());
         for file in self.files.all() {
-            let result = self.fsync(file.ino).await;
+            let result = self.flush(file.ino).await;
             first = first.and(result);
         }
-        first
+        first.and(self.sync_names().await)
     }
 
     /// Dirty bytes of all files.

@@ -1,8 +1,8 @@
 //! Which sessions may believe what they were told of which inodes. Volatile, on the shard's leader only.
 //!
 //! A *shared* lease lets a session keep an inode's attributes, its names if it is a directory, and its bytes if it is
-//! a file, until it is told to give the lease back. An *exclusive* one (files only) lets it also keep back what it has
-//! written. A lease is good for [`limits::LEASE_MS`] after its session was last heard of here; a session that is silent for
+//! a file, until it is told to give the lease back. An *exclusive* one lets it also keep back what it has written, or, of
+//! a directory, what it has done there: the directory is *delegated* to it. A lease is good for [`limits::LEASE_MS`] after its session was last heard of here; a session that is silent for
 //! longer has none any more, and must introduce itself anew before anything else.
 //!
 //! Protocol of the leader's shell, all under one lock with the reading and the applying of the shard's state:
@@ -362,7 +362,18 @@ impl LeaseTable {
     /// Whether a mutation that names the inode may go ahead: nobody else writes behind it. Where so, nobody begins to
     /// until [`Self::unclaim`].
     pub fn claim(&mut self, inode: Inode, session: SessionId, now: Nanos) -> bool {
-        let writer = self.writer_beside(inode, session);
+        self.claim_from(inode, self.writer_beside(inode, session), None, now)
+    }
+
+    /// [`Self::claim`] of a directory by another shard: it is delegated to nobody, the author of the step included, who
+    /// may know nothing of it. Others go on believing what they know.
+    pub fn claim_undelegated(&mut self, inode: Inode, now: Nanos) -> bool {
+        let holders = self.inodes.get(&inode).map(|leases| &leases.holders);
+        let writer = holders.and_then(|all| all.iter().find(|(_, holder)| holder.mode == LeaseMode::Exclusive));
+        self.claim_from(inode, writer.map(|(session, _)| *session), Some(LeaseMode::Shared), now)
+    }
+
+    fn claim_from(&mut self, inode: Inode, writer: Option<SessionId>, keep: Option<LeaseMode>, now: Nanos) -> bool {
         let leases = self.inodes.entry(inode).or_default();
         match writer {
             None => {
@@ -373,10 +384,17 @@ impl LeaseTable {
                 if leases.holders.get(&writer).is_some_and(|holder| holder.giving.is_none()) {
                     leases.note_revocation(now);
                 }
-                self.revoke(inode, writer, None, now);
+                self.revoke(inode, writer, keep, now);
                 false
             }
         }
+    }
+
+    /// Whether the session has an exclusive lease of the inode, asked for or not: what it kept back may still come.
+    #[must_use]
+    pub fn writes_behind(&self, inode: Inode, session: SessionId) -> bool {
+        let holder = self.inodes.get(&inode).and_then(|leases| leases.holders.get(&session));
+        holder.is_some_and(|holder| holder.mode == LeaseMode::Exclusive)
     }
 
     /// A mutation that was let go ahead is over.

@@ -109,6 +109,12 @@ impl Mirror {
         self.opens.is_open(self.fs, ino)
     }
 
+    /// What has a name in a delegated directory.
+    #[must_use]
+    pub fn find(&self, dir: InodeId, name: &[u8]) -> Option<InodeId> {
+        self.dentry(dir, name).ok()?.map(|dentry| dentry.ino)
+    }
+
     /// Files of a directory that are here.
     pub fn files_of(&self, dir: InodeId) -> Result<Vec<InodeId>, ShardError> {
         let (start, end) = self.keys.of_inode(b'D', self.fs, dir);

@@ -107,7 +107,8 @@ fn cluster_error(source: ClientError) -> MountError {
 
 /// A handle on the cluster once one of its hosts has answered.
 async fn reach(request: &MountRequest, key: ClusterKey, name: &str) -> Result<Cluster, MountError> {
-    let options = ClientOptions { timeout: request.options.timeout, ..ClientOptions::default() };
+    let MountOptions { timeout: operation, sync, .. } = request.options;
+    let options = ClientOptions { timeout: operation, delegate: !sync, ..ClientOptions::default() };
     let patience = request.options.timeout.min(CLUSTER_WAIT);
     let until = Instant::now() + patience;
     let cluster = Cluster::new(request.source.seeds.clone(), key, Role::Client, name, options);

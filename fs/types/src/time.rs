@@ -18,6 +18,12 @@ impl Timestamp {
         Self { secs: nanos.div_euclid(1_000_000_000) as i64, nanos: nanos.rem_euclid(1_000_000_000) as u32 }
     }
 
+    /// The time that is so much later.
+    #[must_use]
+    pub fn plus(self, later: std::time::Duration) -> Self {
+        Self::from_nanos(self.as_nanos() + later.as_nanos() as i128)
+    }
+
     /// Nanoseconds since the epoch.
     #[must_use]
     pub fn as_nanos(self) -> i128 {

@@ -163,6 +163,13 @@ impl Testbed {
         Cluster::new(self.addresses.clone(), self.key.clone(), Role::Client, name, options)
     }
 
+    /// A session of a client that has directories delegated to it, as mounts do.
+    pub async fn mount_delegating(&self, name: &str) -> Filesystem {
+        let options = ClientOptions { timeout: TIMEOUT, delegate: true, ..ClientOptions::default() };
+        let cluster = Cluster::new(self.addresses.clone(), self.key.clone(), Role::Client, name, options);
+        Filesystem::mount(&cluster, FILESYSTEM, name).await.expect("the filesystem is mounted")
+    }
+
     /// A session on the filesystem, of a client called `name`.
     pub async fn mount(&self, name: &str) -> Filesystem {
         self.mount_within(name, TIMEOUT).await

@@ -254,7 +254,7 @@ impl forebay_fuse::Filesystem for Front {
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
         self.ops.locks.flushed(inode(node), owner);
         // RELEASE comes after the program goes on: what others are to see then is told now.
-        let flushed = if writes(handle) { self.ops.fs.fsync(inode(node)).await.map_err(refuse(at)) } else { Ok(()) };
+        let flushed = if writes(handle) { self.ops.fs.flush(inode(node)).await.map_err(refuse(at)) } else { Ok(()) };
         self.ops.fs.tell_access(inode(node)).await;
         flushed
     }
@@ -309,9 +309,9 @@ impl forebay_fuse::Filesystem for Front {
         Ok(())
     }
 
-    // Names are durable once a change of them has been answered.
-    async fn fsyncdir(&self, _at: &Context, _node: NodeId, _handle: Handle, _data_only: bool) -> Result<(), Errno> {
-        Ok(())
+    // Names are durable once a change of them has been answered, but for those of delegated directories.
+    async fn fsyncdir(&self, at: &Context, _node: NodeId, _handle: Handle, _data_only: bool) -> Result<(), Errno> {
+        self.ops.fs.sync_names().await.map_err(refuse(at))
     }
 
     async fn statfs(&self, at: &Context, _node: NodeId) -> Result<StatFs, Errno> {

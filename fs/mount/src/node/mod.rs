@@ -133,7 +133,8 @@ impl Service {
     /// Leaves a mark of this node in the directory of an attempt.
     async fn mark(&self, attempt: InodeId, node: &str, mark: &str) -> Result<(), ClientError> {
         let name = format!("{node}.{mark}");
-        self.fs.create(&Cred::ROOT, attempt, name.as_bytes(), NewNode::File, 0o644, false).await.map(drop)
+        self.fs.create(&Cred::ROOT, attempt, name.as_bytes(), NewNode::File, 0o644, false).await?;
+        self.fs.sync_names().await
     }
 }
 

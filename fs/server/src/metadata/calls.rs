@@ -1,12 +1,13 @@
 //! Calls of the meta service: who may be answered when, and what may be believed of the answer.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use forebay_meta::{Claim, Exclusive, Input, OpenTable, ShardError, Wish};
-use forebay_types::{Cred, FileKind, FsId, InodeId, LeaseMode, SessionId};
+use forebay_types::{Cred, Errno, FileKind, FsId, InodeId, LeaseMode, SessionId, Timestamp};
 use forebay_wire::meta::{
-    Behind, Grant, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerStep,
-    ReadOp,
+    Behind, Grant, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction,
+    PeerStep, ReadOp,
 };
 
 use super::leases::{Desk, Told};
@@ -137,7 +138,7 @@ impl Metadata {
             if let Err(error) = self.admit(served, desk, by.session, by.number) {
                 return Some((MetaReply::Error(error).into(), Ok(Vec::new())));
             }
-            let answer = read_now(&shard, &mut opens, desk, self.clock.nanos(), by, op)?;
+            let answer = read_now(&shard, &mut opens, desk, (self.clock.nanos(), self.clock.wall()), by, op)?;
             let ends = matches!(op, ReadOp::Close { .. });
             Some((answer, if ends { shard.reaps(&mut opens) } else { Ok(Vec::new()) }))
         })
@@ -146,12 +147,20 @@ impl Metadata {
     async fn mutate(&self, served: &Served, number: u64, mutation: Box<Mutation>) -> MetaAnswer {
         let (fs, id) = (mutation.fs, mutation.id);
         self.note_session(id.session);
-        let named = written(&mutation.op);
-        let claims = match self.claim(served, fs, id.session, number, named).await {
+        let named: Vec<InodeId> = written(&mutation.op).into_iter().filter(|ino| ino.shard() == served.id).collect();
+        let by = Claimant::Session(id.session, number);
+        let claims = match self.claim(served, fs, by, named).await {
             Ok(claims) => claims,
             Err(error) => return MetaReply::Error(error).into(),
         };
+        let is_log = matches!(mutation.op, MutateOp::Logged { .. });
+        let delegated = |ino: &InodeId| served.leases.with(|desk| desk.table.writes_behind((fs, *ino), id.session));
+        if is_log && !claims.inodes.iter().all(delegated) {
+            // Others may have been there since.
+            return MetaReply::Error(Errno::Stale.into()).into();
+        }
         let wants_exclusive = matches!(mutation.op, MutateOp::Create { open: true, .. } | MutateOp::Tmpfile { .. });
+        let made = made_by_client(&mutation.op);
         let acknowledged_below = mutation.acknowledged_below;
         let reply = self.submit(served.id, Input::Mutate(mutation)).await;
         drop(claims);
@@ -171,6 +180,8 @@ impl Metadata {
             match reply {
                 MetaReply::Entry { ino, created: true, .. } if wants_exclusive => grants.exclusive(ino),
                 MetaReply::Entry { ino, created: true, .. } => grants.shared(ino),
+                // Nobody else has seen them yet.
+                MetaReply::Logged { .. } => made.into_iter().for_each(|ino| grants.exclusive(ino)),
                 _ => {}
             }
             (grants.grants, stale)
@@ -183,29 +194,40 @@ impl Metadata {
         if served.leases.with(|desk| desk.table.awaits(self.clock.nanos())) {
             return MetaReply::Error(MetaError::Busy);
         }
+        let directory = directory_of(&step.action).filter(|ino| ino.shard() == served.id);
+        let claims = self.claim(served, step.fs, Claimant::Shard, directory.into_iter().collect()).await;
+        let claims = match claims {
+            Ok(claims) => claims,
+            Err(error) => return MetaReply::Error(error),
+        };
         let reply = self.submit(served.id, Input::Peer(step)).await;
+        drop(claims);
         self.settled(served, told).await;
         reply
     }
 
-    /// Waits until nobody else writes behind these files, and keeps it so until the claims are dropped.
+    /// Waits until nobody else writes behind these inodes, and keeps it so until the claims are dropped.
     async fn claim<'a>(
         &self,
         served: &'a Served,
         fs: FsId,
-        session: SessionId,
-        number: u64,
+        by: Claimant,
         inodes: Vec<InodeId>,
     ) -> Result<Claims<'a>, MetaError> {
         let mut news = served.leases.watch();
         let mut claims = Claims { served, fs, inodes: Vec::new() };
         loop {
             let waits = served.leases.with(|desk| {
-                self.admit(served, desk, session, number)?;
-                let missing = inodes.iter().filter(|ino| !claims.inodes.contains(ino));
+                if let Claimant::Session(session, number) = by {
+                    self.admit(served, desk, session, number)?;
+                }
                 let now = self.clock.nanos();
-                let got: Vec<InodeId> =
-                    missing.copied().filter(|ino| desk.table.claim((fs, *ino), session, now)).collect();
+                let mut claim = |ino: &InodeId| match by {
+                    Claimant::Session(session, _) => desk.table.claim((fs, *ino), session, now),
+                    Claimant::Shard => desk.table.claim_undelegated((fs, *ino), now),
+                };
+                let missing = inodes.iter().filter(|ino| !claims.inodes.contains(ino));
+                let got: Vec<InodeId> = missing.filter(|ino| claim(ino)).copied().collect();
                 claims.inodes.extend(got);
                 Ok::<_, MetaError>(claims.inodes.len() < inodes.len())
             })?;
@@ -225,7 +247,16 @@ impl Metadata {
     }
 }
 
-/// Files that nobody else may begin to write behind.
+/// Who claims inodes.
+#[derive(Clone, Copy)]
+enum Claimant {
+    /// A session, by the number of its introduction.
+    Session(SessionId, u64),
+    /// Another shard.
+    Shard,
+}
+
+/// Inodes that nobody else may begin to write behind.
 struct Claims<'a> {
     served: &'a Served,
     fs: FsId,
@@ -248,7 +279,7 @@ fn read_now(
     shard: &AnyShard,
     opens: &mut OpenTable,
     desk: &mut Desk,
-    now: u64,
+    (now, wall): (u64, Timestamp),
     by: &Reader<'_>,
     op: &ReadOp,
 ) -> Option<MetaAnswer> {
@@ -259,6 +290,19 @@ fn read_now(
         let late = matches!(op, ReadOp::Extents { .. }) && desk.table.is_giving(inode, by.session);
         if !late && !desk.table.may_read(inode, by.session, now) {
             return None;
+        }
+    }
+    if let ReadOp::Delegate { dir } = op
+        && here(dir)
+    {
+        let found = shard.read(by.fs, by.session, by.cred, op, opens);
+        if let MetaReply::Error(_) = found {
+            return Some(found.into());
+        }
+        match desk.table.exclusive((by.fs, *dir), by.session, Wish::Gladly, now) {
+            Exclusive::Granted => {}
+            Exclusive::Wait => return None,
+            Exclusive::Refused => return Some(MetaReply::Error(Errno::Again.into()).into()),
         }
     }
     if let ReadOp::Exclusive { ino, must } = op
@@ -280,7 +324,7 @@ fn read_now(
             grants.shared(*ino);
         }
         (
-            MetaReply::Entry { .. } | MetaReply::Error(MetaError::Posix(forebay_types::Errno::NoEntry)),
+            MetaReply::Entry { .. } | MetaReply::Error(MetaError::Posix(Errno::NoEntry)),
             ReadOp::Lookup { parent, .. },
         ) => {
             grants.shared(*parent);
@@ -296,6 +340,10 @@ fn read_now(
         }
         (MetaReply::Attr(attr), ReadOp::Open { ino, write: true, .. }) if attr.kind == FileKind::Regular => {
             grants.exclusive(*ino);
+        }
+        (MetaReply::Delegated(delegated), ReadOp::Delegate { dir }) => {
+            delegated.now = wall;
+            grants.exclusive(*dir);
         }
         (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. }) => {}
         _ => told_of(op).into_iter().for_each(|ino| grants.shared(ino)),
@@ -315,12 +363,14 @@ fn told_of(op: &ReadOp) -> Vec<InodeId> {
         | ReadOp::ListXattr { ino }
         | ReadOp::Open { ino, .. }
         | ReadOp::Extents { ino, .. }
-        | ReadOp::Exclusive { ino, .. } => vec![*ino],
+        | ReadOp::Exclusive { ino, .. }
+        | ReadOp::Delegate { dir: ino } => vec![*ino],
         ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } => Vec::new(),
     }
 }
 
-/// The files that a mutation changes in a way that does not go together with what somebody writes behind.
+/// What a mutation changes in a way that does not go together with what somebody writes behind, or does by itself in a
+/// directory.
 fn written(op: &MutateOp) -> Vec<InodeId> {
     match op {
         MutateOp::SetAttr { ino, .. }
@@ -332,16 +382,53 @@ fn written(op: &MutateOp) -> Vec<InodeId> {
         | MutateOp::Accessed { ino, .. } => vec![*ino],
         MutateOp::CopyRange { from, to, .. } if from == to => vec![*to],
         MutateOp::CopyRange { from, to, .. } => vec![*from, *to],
+        MutateOp::Create { parent, .. }
+        | MutateOp::Mkdir { parent, .. }
+        | MutateOp::Unlink { parent, .. }
+        | MutateOp::Rmdir { parent, .. }
+        | MutateOp::Link { parent, .. }
+        | MutateOp::Tmpfile { parent, .. } => vec![*parent],
+        MutateOp::Rename { parent, new_parent, .. } if parent == new_parent => vec![*parent],
+        MutateOp::Rename { parent, new_parent, .. } => vec![*parent, *new_parent],
+        MutateOp::Logged { ops } => {
+            let mut all: Vec<InodeId> = ops.iter().flat_map(|logged| written(&logged.op)).collect();
+            let made = made_by_client(op);
+            all.retain(|ino| !made.contains(ino));
+            all.sort_unstable();
+            all.dedup();
+            all
+        }
         MutateOp::MakeRoot
-        | MutateOp::Create { .. }
-        | MutateOp::Mkdir { .. }
-        | MutateOp::Unlink { .. }
-        | MutateOp::Rmdir { .. }
-        | MutateOp::Rename { .. }
-        | MutateOp::Link { .. }
         | MutateOp::AllocateStripes { .. }
-        | MutateOp::EndSession { .. }
-        | MutateOp::Tmpfile { .. } => Vec::new(),
+        | MutateOp::ReserveInodes { .. }
+        | MutateOp::EndSession { .. } => Vec::new(),
+    }
+}
+
+/// What a client has made by itself.
+fn made_by_client(op: &MutateOp) -> BTreeSet<InodeId> {
+    match op {
+        MutateOp::Logged { ops } => ops.iter().filter_map(|logged| logged.ino).collect(),
+        _ => BTreeSet::new(),
+    }
+}
+
+/// The directory that another shard's step is about.
+fn directory_of(action: &PeerAction) -> Option<InodeId> {
+    match action {
+        PeerAction::KillDirectory { ino, .. }
+        | PeerAction::ReviveDirectory { ino }
+        | PeerAction::SetParent { ino, .. }
+        | PeerAction::InsertName { parent: ino, .. }
+        | PeerAction::ReserveName { parent: ino, .. }
+        | PeerAction::ReleaseName { parent: ino, .. } => Some(*ino),
+        PeerAction::MakeDirectory { .. }
+        | PeerAction::AddLink { .. }
+        | PeerAction::DropLink { .. }
+        | PeerAction::MoveBegin { .. }
+        | PeerAction::MoveDone { .. }
+        | PeerAction::ParentOf { .. }
+        | PeerAction::MayMove { .. } => None,
     }
 }
 
@@ -368,7 +455,10 @@ impl<'a> Granting<'a> {
                 true
             }
             // Gone since: there is nothing to believe.
-            Ok(None) => false,
+            Ok(None) => {
+                self.desk.table.give(self.to, (self.fs, ino), None, 0);
+                false
+            }
             Err(error) => {
                 tracing::error!(%ino, %error, "attributes cannot be read");
                 false

@@ -10,7 +10,10 @@ pub(super) fn filesystem(path: &str, error: ClientError) -> TierError {
         ClientError::Tier(error) => return error,
         ClientError::Posix(errno) => errno,
         // The session is opened anew for the next attempt, which writes everything again.
-        ClientError::SessionEnded | ClientError::LeaseLost { .. } => Errno::Again,
+        ClientError::SessionEnded
+        | ClientError::LeaseLost { .. }
+        | ClientError::DelegationLost { .. }
+        | ClientError::LogRefused { .. } => Errno::Again,
         ClientError::TimedOut { .. } | ClientError::NoHost { .. } | ClientError::Net(_) => Errno::TimedOut,
         ClientError::Cluster(error) => return TierError::Invalid { reason: error.to_string() },
         ClientError::TooFewChunks { .. }
