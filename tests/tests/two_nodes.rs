@@ -186,3 +186,39 @@ fn a_client_that_stands_still_is_passed_by_and_what_it_held_back_does_not_follow
     still.does("pwrite f 0 more");
     assert_eq!(other.asks("pread f 0 100"), "more");
 }
+
+/// The same of a directory: what was done there and not made durable is lost, in order, and whoever syncs is told.
+#[test]
+fn a_client_that_stands_still_loses_what_it_did_in_a_directory_of_its_own() {
+    let at = start();
+    let (mut still, mut other) = (Hand::on(&at, 0), Hand::on(&at, 1));
+    at.run(0, "mkdir d").unwrap();
+    still.does("open kept d/kept O_CREAT|O_RDWR");
+    still.does("pwrite kept 0 kept");
+    still.does("fsync kept");
+    at.lab.expect_logged(&[
+        "a delegation was lost with operations that were not sent",
+        "a lease was lost with bytes that were not written back",
+        "request failed op=*made durable while this client could not be reached",
+    ]);
+    still.does("open late d/late O_CREAT|O_RDWR");
+    at.client(0).shell(&User::root(), "pkill -STOP -x forebay-client").unwrap();
+    let since = Instant::now();
+    other.does("open other d/other O_CREAT|O_RDWR");
+    assert!(since.elapsed() < LEASE, "{:?}", since.elapsed());
+    at.client(0).shell(&User::root(), "pkill -CONT -x forebay-client").unwrap();
+    assert_eq!(still.asks("fsync late"), "EIO");
+    wait::until("both see the same", SOON, || {
+        let seen = at.run(0, "ls d")?;
+        Ok(if seen == "kept\nother\n" { wait::Seen::Yes(()) } else { wait::Seen::NotYet(seen) })
+    })
+    .unwrap();
+    assert_eq!(at.run(1, "ls d").unwrap(), "kept\nother\n");
+    assert_eq!(other.asks("open again d/kept O_RDONLY"), "ok");
+    assert_eq!(other.asks("pread again 0 100"), "kept");
+    // And it is a client like any other again.
+    still.does("open late d/late O_CREAT|O_EXCL|O_RDWR");
+    still.does("pwrite late 0 now");
+    assert_eq!(other.asks("open late d/late O_RDWR"), "ok");
+    assert_eq!(other.asks("pread late 0 100"), "now");
+}

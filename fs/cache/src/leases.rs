@@ -297,11 +297,11 @@ impl LeaseCache {
         self.beliefs.is_empty()
     }
 
-    /// Any inode that is believed, for somebody who has to make room.
+    /// Some inodes that are believed, those first that are not written behind: for somebody who has to make room.
     #[must_use]
-    pub fn any_shared(&self, count: usize) -> Vec<InodeId> {
-        let shared = self.beliefs.iter().filter(|(_, belief)| belief.mode == LeaseMode::Shared);
-        shared.map(|(ino, _)| *ino).take(count).collect()
+    pub fn some(&self, count: usize) -> Vec<InodeId> {
+        let of = |mode| self.beliefs.iter().filter(move |(_, belief)| belief.mode == mode).map(|(ino, _)| *ino);
+        of(LeaseMode::Shared).chain(of(LeaseMode::Exclusive)).take(count).collect()
     }
 }
 

@@ -430,7 +430,7 @@ impl Filesystem {
     fn make_room(&self) {
         let given: Vec<InodeId> = {
             let core = self.shards.leases.lock();
-            if core.len() < MOST_BELIEFS { Vec::new() } else { core.any_shared(GIVEN_UP_AT_ONCE) }
+            if core.len() < MOST_BELIEFS { Vec::new() } else { core.some(GIVEN_UP_AT_ONCE) }
         };
         if given.is_empty() {
             return;

@@ -4,11 +4,12 @@
 //! The log is sent in rounds: of every shard's part something, side by side, and the next round when all have arrived. So
 //! what a node that dies takes with it are the last things done there, but for those of one round.
 
+use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
 use forebay_types::{Cred, Errno, InodeId, LeaseMode, ShardId};
-use forebay_wire::meta::{MetaAnswer, MetaCall, MetaError, MetaReply, MutateOp, Mutation, ReadOp};
+use forebay_wire::meta::{Grant, MetaAnswer, MetaCall, MetaError, MetaReply, MutateOp, Mutation, ReadOp};
 use tokio::time::Instant;
 
 use crate::ClientError;
@@ -35,9 +36,9 @@ pub(crate) struct Detour {
 impl Detour {
     /// What the shard answered, where it did. The directories go on from there, if that can be followed.
     pub async fn end(mut self, op: &MutateOp, answer: Option<&MetaAnswer>) {
-        let directories = std::mem::take(&mut self.directories);
         let refused = answer.is_some_and(|answer| matches!(answer.reply, MetaReply::Error(MetaError::Posix(_))));
-        for dir in directories {
+        // One after the other is done with: what is left when this is given up is done all the same.
+        while let Some(&dir) = self.directories.last() {
             let now = answer.and_then(|answer| answer.grants.iter().find(|grant| grant.attr.ino == dir));
             let reply = answer.map(|answer| &answer.reply);
             let followed = match (now, reply) {
@@ -48,6 +49,7 @@ impl Detour {
             if !followed {
                 self.shards.give_up_directory(dir).await;
             }
+            self.directories.pop();
         }
     }
 }
@@ -188,11 +190,15 @@ impl Shards {
 
     async fn send_batch(&self, shard: ShardId, batch: Batch) -> Result<(), ClientError> {
         let Batch { number, ops, .. } = batch;
+        let made: Vec<InodeId> = ops.iter().filter_map(|logged| logged.ino).collect();
         let op = MutateOp::Logged { ops };
         let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op), None).await?;
         match answer.reply {
             MetaReply::Logged { failed } => {
                 self.delegations().arrived(shard);
+                let leased = |grant: &Grant| (grant.mode == LeaseMode::Exclusive).then_some(grant.attr.ino);
+                let leased: HashSet<InodeId> = answer.grants.iter().filter_map(leased).collect();
+                self.not_leased(made.into_iter().filter(|ino| !leased.contains(ino)).collect());
                 match failed.into_iter().next() {
                     None => Ok(()),
                     Some((place, reason)) => {
@@ -209,6 +215,22 @@ impl Shards {
             }
             _ => Err(ClientError::UnexpectedReply { what: "a log" }),
         }
+    }
+
+    /// Files that were made here and of which there is no lease now that their shard has them: there are too many.
+    fn not_leased(&self, mut files: Vec<InodeId>) {
+        files.retain(|ino| self.delegations().has_file(*ino));
+        if files.is_empty() {
+            return;
+        }
+        let this = self.clone();
+        tokio::spawn(async move {
+            for file in files {
+                if let Err(error) = this.give_back(file).await {
+                    tracing::debug!(%file, %error, "a file without a lease is kept for now");
+                }
+            }
+        });
     }
 
     /// Others may have been at the directories of a shard that were delegated.
