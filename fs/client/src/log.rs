@@ -217,17 +217,17 @@ impl Shards {
         }
     }
 
-    /// Files that were made here and of which there is no lease now that their shard has them: there are too many.
-    fn not_leased(&self, mut files: Vec<InodeId>) {
-        files.retain(|ino| self.delegations().has_file(*ino));
-        if files.is_empty() {
+    /// What was made here and of which there is no lease now that its shard has it: there are too many.
+    fn not_leased(&self, mut made: Vec<InodeId>) {
+        made.retain(|ino| self.delegations().attr(*ino).is_some());
+        if made.is_empty() {
             return;
         }
         let this = self.clone();
         tokio::spawn(async move {
-            for file in files {
-                if let Err(error) = this.give_back(file).await {
-                    tracing::debug!(%file, %error, "a file without a lease is kept for now");
+            for ino in made {
+                if let Err(error) = this.give_back(ino).await {
+                    tracing::debug!(%ino, %error, "an inode without a lease is kept for now");
                 }
             }
         });

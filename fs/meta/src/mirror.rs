@@ -1,7 +1,8 @@
 //! A client's own copy of the directories of a shard that are delegated to it.
 //!
 //! It holds each such directory with all its names, and of the inodes behind the names those that the client has made
-//! itself since: nobody else has ever seen them. What can be told or done with these alone is told and done here, by the
+//! itself since, directories too: nobody else has ever seen them. So all that is made below a delegated directory is in
+//! the same shard, but what is made in the root is spread over all. What can be told or done with these alone is told and done here, by the
 //! code that does it on the shard; the shard does it again when it is sent the [`LoggedOp`], with the same time and the
 //! same inode number, and comes to the same. Everything else is `None`: for the shard.
 //!
@@ -230,11 +231,15 @@ impl Mirror {
         op: &MutateOp,
     ) -> Result<Run, ShardError> {
         let Some(dir) = self.is_whole(op)? else { return Ok(Run::Elsewhere) };
+        if number.is_none() && matches!(op, MutateOp::Mkdir { .. }) {
+            return Ok(Run::NeedsNumber);
+        }
+        let victim = self.victim(op)?;
         // Nothing takes place before what was there already.
         let now = self.attr(dir).map_or(now, |attr| now.max(attr.ctime));
         let mut tx = self.view(now);
         tx.given = number;
-        tx.closed = self.victim(op)?.into_iter().collect();
+        tx.closed = victim.into_iter().collect();
         let id = OpId { session: self.session, sequence: 0 };
         let opens = matches!(op, MutateOp::Create { open: true, .. });
         let op = match op {
@@ -269,6 +274,11 @@ impl Mirror {
         if let (Some(ino), true) = (made, opens) {
             self.opens.opened(self.fs, self.session, ino);
         }
+        match (&mutation.op, made, victim) {
+            (MutateOp::Mkdir { .. }, Some(ino), _) => drop(self.directories.insert(ino)),
+            (MutateOp::Rmdir { .. }, _, Some(ino)) => drop(self.directories.remove(&ino)),
+            _ => {}
+        }
         let logged = LoggedOp { now, ino: made, cred: mutation.cred, op: mutation.op };
         Ok(Run::Done(reply, Some(Box::new(logged))))
     }
@@ -280,6 +290,14 @@ impl Mirror {
         }
         let whole = match op {
             MutateOp::Create { parent, .. } => self.has_directory(*parent).then_some(*parent),
+            MutateOp::Mkdir { parent, .. } => {
+                (*parent != InodeId::ROOT && self.has_directory(*parent)).then_some(*parent)
+            }
+            MutateOp::Rmdir { parent, name } => {
+                let known = |dentry: Dentry| self.knows(dentry.ino) && !self.opens.is_open(self.fs, dentry.ino);
+                let may = self.has_directory(*parent) && self.dentry(*parent, name)?.is_none_or(known);
+                may.then_some(*parent)
+            }
             MutateOp::Unlink { parent, name } => {
                 let may = self.has_directory(*parent) && self.may_go(*parent, name)?;
                 may.then_some(*parent)
@@ -309,7 +327,7 @@ impl Mirror {
 
     fn victim(&self, op: &MutateOp) -> Result<Option<InodeId>, ShardError> {
         let (dir, name) = match op {
-            MutateOp::Unlink { parent, name } => (*parent, name),
+            MutateOp::Unlink { parent, name } | MutateOp::Rmdir { parent, name } => (*parent, name),
             MutateOp::Rename { new_parent, new_name, .. } => (*new_parent, new_name),
             _ => return Ok(None),
         };

@@ -292,6 +292,12 @@ impl<K: Kv> Shard<K> {
         bytes.map(|bytes| decode("inode", &bytes).map(|inode: Inode| inode.attr)).transpose()
     }
 
+    /// What has a name, whether or not a transaction is at it.
+    pub fn find(&self, fs: FsId, dir: InodeId, name: &[u8]) -> Result<Option<(InodeId, FileKind)>, ShardError> {
+        let bytes = self.kv.get(&self.keys.dentry(fs, dir, name))?;
+        bytes.map(|bytes| decode("dentry", &bytes).map(|found: Dentry| (found.ino, found.kind))).transpose()
+    }
+
     /// Whether an inode has lost its last name but is still there.
     pub fn is_orphan(&self, fs: FsId, ino: InodeId) -> Result<bool, ShardError> {
         Ok(self.kv.get(&self.keys.orphan(fs, ino))?.is_some())

@@ -12,7 +12,9 @@ pub(crate) fn is_loggable(op: &MutateOp) -> bool {
     match op {
         MutateOp::Create { content, .. } => content.is_none(),
         MutateOp::Commit { receipts, .. } => receipts.is_empty(),
-        MutateOp::Unlink { .. }
+        MutateOp::Mkdir { .. }
+        | MutateOp::Rmdir { .. }
+        | MutateOp::Unlink { .. }
         | MutateOp::Rename { .. }
         | MutateOp::SetAttr { .. }
         | MutateOp::SetXattr { .. }

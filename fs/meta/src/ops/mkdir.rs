@@ -31,7 +31,8 @@ pub(super) fn apply(
     let inherited = access::inherit(&dir, &m.cred, mode, kind);
     let (uid, class) = (m.cred.uid, dir.class);
     let shard = shard_of_directory(parent, name, dir.next_cookie, tx.shard_count);
-    if shard == tx.me {
+    // What a client makes by itself stays with what it is in: it could not be whole otherwise.
+    if shard == tx.me || tx.given.is_some() {
         let ino = dir::next_ino(tx)?;
         let mut inode = dir::born(tx, Birth { ino, kind, parent, uid, class, inherited });
         dir::give_birth(tx, m.fs, &mut inode)?;

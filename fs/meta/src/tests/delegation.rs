@@ -89,12 +89,13 @@ impl Client {
             MutateOp::Mkdir { .. } | MutateOp::Rmdir { .. } => {}
             MutateOp::Unlink { parent, name } => {
                 let named = self.mirror.dentry(*parent, name).unwrap().map(|dentry| dentry.ino);
-                if let Some(ino) = named.filter(|ino| self.mirror.knows(*ino)) {
+                if let Some(ino) = named.filter(|ino| self.mirror.knows(*ino) && !self.mirror.has_directory(*ino)) {
                     self.tell_open(ino);
                     self.mirror.forget_file(ino);
                 }
             }
-            _ => self.dirs.clone().into_iter().for_each(|dir| self.forget_directory(dir)),
+            // Directories that move are among those that are asked back.
+            _ => self.mirror.directories().collect::<Vec<_>>().into_iter().for_each(|dir| self.forget_directory(dir)),
         }
         let reply = self.world.call(cred, SHARD, op.clone()).unwrap_or_else(MetaReply::Error);
         match op {
@@ -149,7 +150,7 @@ impl Client {
     fn check(&mut self) {
         self.flush();
         let shard = self.world.hosts[0].kv.clone();
-        for dir in self.dirs.clone() {
+        for dir in self.mirror.directories().collect::<Vec<_>>() {
             let here = self.rows(&self.mirror.rows, b"DIK", dir);
             assert_eq!(here, self.rows(&*shard, b"DIK", dir), "{dir}");
             for ino in self.mirror.files_of(dir).unwrap() {
@@ -282,9 +283,9 @@ fn a_log_sent_twice_is_done_once_and_one_of_somebody_else_s_numbers_not_at_all()
         assert_eq!(failed.len(), 1, "{ino}: {failed:?}");
     }
     // What is no part of a log is refused by itself.
-    let op = MutateOp::Mkdir { parent: dir, name: "d".into(), mode: 0o755.into() };
-    let mkdir = LoggedOp { ino: None, op, ..ops[0].clone() };
-    let reply = client.world.ok(&Cred::ROOT, SHARD, MutateOp::Logged { ops: vec![mkdir] });
+    let op = MutateOp::Tmpfile { parent: dir, mode: 0o600.into(), linkable: true };
+    let nameless = LoggedOp { ino: None, op, ..ops[0].clone() };
+    let reply = client.world.ok(&Cred::ROOT, SHARD, MutateOp::Logged { ops: vec![nameless] });
     assert_eq!(reply, MetaReply::Logged { failed: vec![(0, MetaError::Posix(Errno::Invalid))] });
 }
 

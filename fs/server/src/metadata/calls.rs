@@ -153,6 +153,10 @@ impl Metadata {
             Ok(claims) => claims,
             Err(error) => return MetaReply::Error(error).into(),
         };
+        let below = match self.claim_directories_below(served, fs, &mutation.op).await {
+            Ok(below) => below,
+            Err(error) => return MetaReply::Error(error).into(),
+        };
         let is_log = matches!(mutation.op, MutateOp::Logged { .. });
         let delegated = |ino: &InodeId| served.leases.with(|desk| desk.table.writes_behind((fs, *ino), id.session));
         if is_log && !claims.inodes.iter().all(delegated) {
@@ -163,7 +167,7 @@ impl Metadata {
         let made = made_by_client(&mutation.op);
         let acknowledged_below = mutation.acknowledged_below;
         let reply = self.submit(served.id, Input::Mutate(mutation)).await;
-        drop(claims);
+        drop((claims, below));
         self.settled(served, Told::Mutation(id)).await;
         if id.session == OWN {
             return reply.into();
@@ -235,6 +239,30 @@ impl Metadata {
                 return Ok(claims);
             }
             let _ = news.changed().await;
+        }
+    }
+
+    /// Claims the directories of this shard that a mutation moves or removes by a name: what somebody, the author
+    /// included, has done in them by itself has to be known first.
+    async fn claim_directories_below<'a>(
+        &self,
+        served: &'a Served,
+        fs: FsId,
+        op: &MutateOp,
+    ) -> Result<Claims<'a>, MetaError> {
+        let find = || {
+            let shard = read_lock(&served.shard);
+            let find = |(dir, name): (InodeId, &[u8])| shard.find(fs, dir, name).ok().flatten();
+            let found = moved(op).into_iter().filter(|(dir, _)| dir.shard() == served.id).filter_map(find);
+            let directories = found.filter(|(ino, kind)| *kind == FileKind::Directory && ino.shard() == served.id);
+            directories.map(|(ino, _)| ino).collect::<Vec<InodeId>>()
+        };
+        loop {
+            let found = find();
+            let claims = self.claim(served, fs, Claimant::Shard, found.clone()).await?;
+            if find() == found {
+                return Ok(claims);
+            }
         }
     }
 
@@ -402,6 +430,17 @@ fn written(op: &MutateOp) -> Vec<InodeId> {
         | MutateOp::AllocateStripes { .. }
         | MutateOp::ReserveInodes { .. }
         | MutateOp::EndSession { .. } => Vec::new(),
+    }
+}
+
+/// The names by which a mutation may move or remove directories.
+fn moved(op: &MutateOp) -> Vec<(InodeId, &[u8])> {
+    match op {
+        MutateOp::Rmdir { parent, name } => vec![(*parent, name)],
+        MutateOp::Rename { parent, name, new_parent, new_name, .. } => {
+            vec![(*parent, name), (*new_parent, new_name)]
+        }
+        _ => Vec::new(),
     }
 }
 
