@@ -1,6 +1,7 @@
 //! Many files: two threads create, look at, read and remove them.
 //!
-//! *Easy*: empty files, each thread in a folder of its own. *Hard*: 3901 bytes each, both threads in one folder.
+//! *Easy*: empty files, each thread in a folder of its own. *Hard*: 3901 bytes each, both threads in one folder. So many
+//! that what a client may keep back is a small part of them. And a tree: unpacked, and looked through with nothing cached.
 
 use std::fs::{self, File};
 use std::io::Write;
@@ -9,9 +10,16 @@ use std::time::Instant;
 
 use super::{Measured, Place};
 use crate::error::{Context, LabError};
+use crate::node::User;
+use crate::paths;
 
 const THREADS: u32 = 2;
-const FILES: u32 = 600;
+/// Of each thread.
+const FILES: u32 = 5000;
+const SMALL_FILES: u32 = 600;
+const TREE_FILES: u32 = 20_000;
+/// Files of a folder of the tree.
+const TREE_FOLDER: u32 = 50;
 const HARD_BYTES: usize = 3901;
 const SMALL_BYTES: usize = 8 << 10;
 const UNIT: &str = "ops/s";
@@ -21,13 +29,13 @@ type Step = fn(&Path) -> std::io::Result<()>;
 
 /// Names and attributes.
 pub fn metadata(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
-    let easy = Folders::make(place, "easy", false)?;
+    let easy = Folders::make(place, "easy", false, FILES)?;
     let mut found = vec![
         ("md_easy_creation", UNIT, easy.rate(place, |path| File::create(path).map(drop))?),
         ("md_easy_stat", UNIT, easy.rate(place, |path| fs::metadata(path).map(drop))?),
         ("md_easy_removal", UNIT, easy.rate(place, |path| fs::remove_file(path))?),
     ];
-    let hard = Folders::make(place, "hard", true)?;
+    let hard = Folders::make(place, "hard", true, FILES)?;
     found.extend([
         ("md_hard_creation", UNIT, hard.rate(place, |path| fs::write(path, [7; HARD_BYTES]))?),
         ("md_hard_stat", UNIT, hard.rate(place, |path| fs::metadata(path).map(drop))?),
@@ -39,7 +47,7 @@ pub fn metadata(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
 
 /// Small files, durable, then read with nothing cached, and again.
 pub fn small(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
-    let folders = Folders::make(place, "small", false)?;
+    let folders = Folders::make(place, "small", false, SMALL_FILES)?;
     let write: Step = |path| {
         let mut file = File::create(path)?;
         file.write_all(&[9; SMALL_BYTES])?;
@@ -50,6 +58,31 @@ pub fn small(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
     let cold = folders.rate(place, |path| read(path, SMALL_BYTES))?;
     let warm = folders.rate(place, |path| read(path, SMALL_BYTES))?;
     Ok(vec![("small_write", UNIT, written), ("small_read_cold", UNIT, cold), ("small_read_warm", UNIT, warm)])
+}
+
+/// A tree of small files: unpacked, and looked through with nothing cached.
+pub fn tree(place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
+    let archive = format!("{}/tree.tar", paths::DISK);
+    let pack = format!(
+        "import io, tarfile; tar = tarfile.open('{archive}', 'w')\n\
+         for n in range({TREE_FILES}):\n\
+         \tfile = tarfile.TarInfo('tree/%03d/%05d' % (n // {TREE_FOLDER}, n))\n\
+         \tfile.size = 200 + n % 3000\n\
+         \ttar.addfile(file, io.BytesIO(b'x' * file.size))\n\
+         tar.close()"
+    );
+    let run = |script: &str| place.at.client(0).shell(&User::root(), script);
+    run(&format!("[ -e {archive} ] || python3 -c \"{pack}\""))?;
+    let rate = |script: &str| {
+        let start = Instant::now();
+        run(script).map(|_| f64::from(TREE_FILES) / start.elapsed().as_secs_f64())
+    };
+    let inside = &place.inside;
+    let unpacked = rate(&format!("tar -xf {archive} -C {inside}"))?;
+    place.forget()?;
+    let found = rate(&format!("[ $(find {inside}/tree -type f -size -100k | wc -l) = {TREE_FILES} ]"))?;
+    let removed = rate(&format!("rm -r {inside}/tree"))?;
+    Ok(vec![("untar", UNIT, unpacked), ("find_cold", UNIT, found), ("rm_tree_cold", UNIT, removed)])
 }
 
 fn read(path: &Path, size: usize) -> std::io::Result<()> {
@@ -65,11 +98,13 @@ fn read(path: &Path, size: usize) -> std::io::Result<()> {
 struct Folders {
     name: &'static str,
     shared: bool,
+    /// Files of each thread.
+    files: u32,
 }
 
 impl Folders {
-    fn make(place: &Place<'_>, name: &'static str, shared: bool) -> Result<Self, LabError> {
-        let folders = Folders { name, shared };
+    fn make(place: &Place<'_>, name: &'static str, shared: bool, files: u32) -> Result<Self, LabError> {
+        let folders = Folders { name, shared, files };
         for thread in 0..THREADS {
             let dir = place.outside.join(folders.of(thread));
             fs::create_dir_all(&dir).context(|| format!("make {}", dir.display()))?;
@@ -89,7 +124,7 @@ impl Folders {
         let start = Instant::now();
         let work = |thread: u32| {
             let dir = self.of(thread);
-            (0..FILES).try_for_each(|number| step(&dir.join(format!("{thread}.{number}"))))
+            (0..self.files).try_for_each(|number| step(&dir.join(format!("{thread}.{number}"))))
         };
         let ended: Vec<std::io::Result<()>> = std::thread::scope(|scope| {
             let threads: Vec<_> = (0..THREADS).map(|thread| scope.spawn(move || work(thread))).collect();
@@ -101,6 +136,6 @@ impl Folders {
             .into_iter()
             .collect::<std::io::Result<()>>()
             .context(|| format!("work in {}", place.outside.display()))?;
-        Ok(f64::from(THREADS * FILES) / seconds)
+        Ok(f64::from(THREADS * self.files) / seconds)
     }
 }

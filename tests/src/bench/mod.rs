@@ -20,7 +20,7 @@ use crate::node::User;
 use crate::paths;
 
 /// Groups of figures, in the order they are measured.
-pub const GROUPS: [&str; 6] = ["seq", "rand", "sync", "small", "md", FAILOVER];
+pub const GROUPS: [&str; 7] = ["seq", "rand", "sync", "small", "md", "tree", FAILOVER];
 const FAILOVER: &str = "failover";
 const OURS: &str = "forebay";
 const LOCAL: &str = "local";
@@ -119,6 +119,7 @@ fn measure(group: &str, place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
         "rand" => fio::random(place),
         "sync" => fio::synchronous(place),
         "small" => files::small(place),
+        "tree" => files::tree(place),
         _ => files::metadata(place),
     }
 }
