@@ -131,8 +131,17 @@ impl Filesystem {
         with_attrs: bool,
     ) -> Result<(Vec<DirEntry>, bool), ClientError> {
         let op = ReadOp::ReadDir { dir, after, limit, with_attrs };
-        match self.shards.read(dir.shard(), cred, op).await? {
+        let MetaAnswer { reply, grants, .. } = self.shards.read_answer(dir.shard(), cred, op).await?;
+        let version = grants.iter().find(|grant| grant.attr.ino == dir).map(|grant| grant.attr.version);
+        match reply {
+            MetaReply::Error(MetaError::Posix(errno)) => Err(errno.into()),
             MetaReply::Entries { mut entries, end } => {
+                if let Some(version) = version {
+                    let mut core = self.shards.leases.lock();
+                    for entry in entries.iter().filter(|entry| is_plain(&entry.name)) {
+                        core.learn_name(dir, version, &entry.name, Some((entry.ino, entry.kind)));
+                    }
+                }
                 for entry in &mut entries {
                     entry.attr = entry.attr.map(|attr| self.seen_here(attr));
                 }

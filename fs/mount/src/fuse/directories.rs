@@ -13,7 +13,7 @@ use forebay_wire::meta::DirEntry;
 
 use crate::fuse::{Ops, Outcome};
 
-/// Entries asked for at once.
+/// Entries asked for at once, with their attributes: who lists a directory often looks at what is in it.
 const BATCH: u32 = 1024;
 
 /// Directories that are open.
@@ -83,7 +83,7 @@ impl Ops {
         let mut known = listing.known.lock().await;
         known.go_to(after);
         if known.entries.is_empty() && !known.end {
-            let (entries, end) = self.fs.readdir(&listing.cred, dir, after, BATCH, false).await?;
+            let (entries, end) = self.fs.readdir(&listing.cred, dir, after, BATCH, true).await?;
             known.end = end || entries.is_empty();
             known.entries = entries.into();
         }

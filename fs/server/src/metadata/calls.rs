@@ -364,6 +364,9 @@ fn read_now(
                 let inode = (by.fs, entry.ino);
                 // What somebody else has not said yet is asked for on its own.
                 entry.attr = entry.attr.take().filter(|_| grants.desk.table.is_true(inode, by.session));
+                if entry.attr.is_some() {
+                    grants.shared(entry.ino);
+                }
             }
         }
         (MetaReply::Attr(attr), ReadOp::Open { ino, write: true, .. }) if attr.kind == FileKind::Regular => {
