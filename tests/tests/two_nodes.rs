@@ -192,7 +192,8 @@ fn a_client_that_stands_still_is_passed_by_and_what_it_held_back_does_not_follow
 fn a_client_that_stands_still_loses_what_it_did_in_a_directory_of_its_own() {
     let at = start();
     let (mut still, mut other) = (Hand::on(&at, 0), Hand::on(&at, 1));
-    at.run(0, "mkdir d").unwrap();
+    let shell = |place, script: &str| at.client(place).shell(&User::root(), &format!("cd /mnt/forebay; {script}"));
+    shell(0, "mkdir d").unwrap();
     still.does("open kept d/kept O_CREAT|O_RDWR");
     still.does("pwrite kept 0 kept");
     still.does("fsync kept");
@@ -209,11 +210,11 @@ fn a_client_that_stands_still_loses_what_it_did_in_a_directory_of_its_own() {
     at.client(0).shell(&User::root(), "pkill -CONT -x forebay-client").unwrap();
     assert_eq!(still.asks("fsync late"), "EIO");
     wait::until("both see the same", SOON, || {
-        let seen = at.run(0, "ls d")?;
+        let seen = shell(0, "ls d")?;
         Ok(if seen == "kept\nother\n" { wait::Seen::Yes(()) } else { wait::Seen::NotYet(seen) })
     })
     .unwrap();
-    assert_eq!(at.run(1, "ls d").unwrap(), "kept\nother\n");
+    assert_eq!(shell(1, "ls d").unwrap(), "kept\nother\n");
     assert_eq!(other.asks("open again d/kept O_RDONLY"), "ok");
     assert_eq!(other.asks("pread again 0 100"), "kept");
     // And it is a client like any other again.
