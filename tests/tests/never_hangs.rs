@@ -37,8 +37,8 @@ const WAYS: [&str; 5] = ["stat", "read", "write", "make", "list"];
 
 /// What clients of a dead cluster may say: that the deadline, [`TIMEO`], is over, of whichever request it was, and nothing
 /// else.
-const PROVOKED: [&str; 2] = ["request failed op=* error=no success within 4000 ms: "    "what was done here cannot be sent, will be tried again",
-];
+const PROVOKED: [&str; 2] =
+    ["request failed op=* error=no success within 4000 ms: ", "what was done here cannot be sent, will be tried again"];
 
 fn users(node: &Node, name: &str) -> Vec<(String, NodeChild)> {
     let start = |way: &&str| {
