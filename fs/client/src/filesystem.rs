@@ -57,6 +57,7 @@ impl Filesystem {
                 opens: Arc::default(),
                 leases: Arc::default(),
                 files: files.clone(),
+                locks: Arc::default(),
             },
             stripes: Stripes::new(cluster.clone()),
             pool: Arc::default(),

@@ -16,6 +16,7 @@ mod error;
 mod file;
 mod filesystem;
 mod leases;
+mod locks;
 mod namespace;
 mod opens;
 mod path;

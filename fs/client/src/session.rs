@@ -62,7 +62,7 @@ impl Session {
         numbers.unanswered.first().copied().unwrap_or(numbers.last + 1)
     }
 
-    /// A shard says the session has ended.
+    /// The session has ended.
     pub fn mark_ended(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -74,6 +74,7 @@ impl Session {
         if let Err(error) = self.cluster.ask_within(&request, timeout).await {
             tracing::info!(%error, "session not closed; it ends by itself");
         }
+        self.mark_ended();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Numbers> {
