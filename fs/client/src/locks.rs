@@ -6,8 +6,7 @@
 //! forgotten here first, what is had is remembered last, and only if no introduction has come in between: so no leader is
 //! told of a lock that somebody else may have.
 
-use std::collections::HashMap;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::collections::{BTreeSet, HashMap};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -35,10 +34,29 @@ type Owned = (InodeId, u64);
 #[derive(Default)]
 pub(crate) struct Locks {
     held: Mutex<HeldLocks>,
-    last_wait: AtomicU64,
+    numbers: Mutex<Numbers>,
     /// Calls under way that give back locks.
     settling: Mutex<HashMap<Owned, u32>>,
     settled: Notify,
+}
+
+#[derive(Default)]
+struct Numbers {
+    last: u64,
+    /// Of calls whose answers may matter yet.
+    open: BTreeSet<u64>,
+}
+
+/// A call's number; its answer is kept until this is dropped.
+struct Numbered {
+    locks: Arc<Locks>,
+    op: u64,
+}
+
+impl Drop for Numbered {
+    fn drop(&mut self) {
+        self.locks.numbers().open.remove(&self.op);
+    }
 }
 
 /// A call under way that gives back locks of an owner.
@@ -64,6 +82,24 @@ impl Drop for Settling {
 impl Locks {
     fn held(&self) -> MutexGuard<'_, HeldLocks> {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+        self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn number(self: &Arc<Self>) -> Numbered {
+        let mut numbers = self.numbers();
+        numbers.last += 1;
+        let op = numbers.last;
+        numbers.open.insert(op);
+        Numbered { locks: self.clone(), op }
+    }
+
+    /// Every call below this number has been answered, or its answer does not matter.
+    fn answered_below(&self) -> u64 {
+        let numbers = self.numbers();
+        numbers.open.first().copied().unwrap_or(numbers.last + 1)
     }
 
     fn settling(&self) -> MutexGuard<'_, HashMap<Owned, u32>> {
@@ -97,18 +133,25 @@ struct Asking {
     lock: FileLock,
     wait: u64,
     /// The last call that asked for it.
-    asked: Option<u64>,
+    asked: Option<Numbered>,
 }
 
 impl Asking {
-    fn call(&mut self, wait: bool, op: u64) -> LockCall {
-        self.asked = Some(op);
-        let Self { ino, lock, wait: name, .. } = *self;
-        if !wait {
-            return LockCall::Try { ino, lock };
-        }
-        let overtakes = self.shards.locks.held().holds_any(lock.pid);
-        LockCall::Wait { ino, lock, wait: name, overtakes, wait_ms: WAIT.as_millis() as u32 }
+    /// The next call that asks for it, and its number.
+    fn call(&mut self) -> (LockCall, u64) {
+        let locks = &self.shards.locks;
+        let numbered = locks.number();
+        let op = numbered.op;
+        let Self { ino, lock, wait, .. } = *self;
+        let call = match wait {
+            0 => LockCall::Try { ino, lock },
+            wait => {
+                let (overtakes, wait_ms) = (locks.held().holds_any(lock.pid), self.shards.lock_wait().as_millis());
+                LockCall::Wait { ino, lock, wait, overtakes, wait_ms: wait_ms as u32 }
+            }
+        };
+        self.asked = Some(numbered);
+        (call, op)
     }
 
     /// It is had, by an answer of the leader that knows the session by a number. False where the session has introduced
@@ -127,14 +170,14 @@ impl Asking {
 
 impl Drop for Asking {
     fn drop(&mut self) {
-        let Some(asked) = self.asked else { return };
+        let Some(asked) = self.asked.take() else { return };
         // Without a runtime the process ends, and its session.
         let Ok(runtime) = tokio::runtime::Handle::try_current() else { return };
         let (shards, ino, lock, wait) = (self.shards.clone(), self.ino, self.lock, self.wait);
         let settling = shards.locks.settle((ino, lock.owner));
         runtime.spawn(async move {
             let before = shards.locks.held().within(ino, &lock.span());
-            let call = LockCall::Withdraw { ino, lock, wait, asked, before: before.clone() };
+            let call = LockCall::Withdraw { ino, lock, wait, asked: asked.op, before: before.clone() };
             if let Ok(LockReply::Refused(_)) = shards.insist(ino.shard(), &call).await {
                 before.iter().for_each(|lock| shards.lose_lock(ino, lock));
             }
@@ -154,14 +197,19 @@ impl Shards {
         if self.locks.held().lose(ino, lock) {
             let FileLock { kind, first, last, pid, .. } = *lock;
             tracing::warn!(%ino, ?kind, first, last, pid, "a program's lock is lost: others took it while this client could not be reached");
-            self.files.lose(ino);
+            self.files.lose_lock(ino);
         }
+    }
+
+    /// How long a host is to keep a call that waits for a lock: its answer has to be here in time.
+    fn lock_wait(&self) -> Duration {
+        WAIT.min(self.cluster.options().timeout / 2)
     }
 
     /// Asks the leader of a shard about a lock, until it answers; with the number of the introduction it was asked under.
     async fn lock_call(&self, shard: ShardId, op: u64, call: &LockCall) -> Result<(LockReply, u64), ClientError> {
         let mut attempts = Attempts::new(self.cluster.options().timeout);
-        let wait = if matches!(call, LockCall::Wait { .. }) { WAIT } else { Duration::ZERO };
+        let wait = if matches!(call, LockCall::Wait { .. }) { self.lock_wait() } else { Duration::ZERO };
         loop {
             let map = self.cluster.map().await?;
             let Some(host) = self.cluster.leader(&map, shard) else {
@@ -172,7 +220,7 @@ impl Shards {
                 self.be_introduced(shard, 0, &attempts).await?;
                 continue;
             }
-            let (fs, session, answered_below) = (self.fs, self.session.id, self.session.answered_below());
+            let (fs, session, answered_below) = (self.fs, self.session.id, self.locks.answered_below());
             let request = LockRequest { shard, fs, session, number, op, answered_below, call: call.clone() };
             let timeout = attempts.call_timeout().min(wait + SHARD_TIMEOUT);
             match call_lock(&self.cluster.peer(&host.address), &request, timeout).await {
@@ -195,8 +243,9 @@ impl Shards {
     /// [`Self::lock_call`] again and again until it is answered, or the session has ended and its locks with it.
     async fn insist(&self, shard: ShardId, call: &LockCall) -> Result<LockReply, ClientError> {
         loop {
-            let op = self.session.number()?;
-            match self.lock_call(shard, op.id.sequence, call).await {
+            self.session.check()?;
+            let numbered = self.locks.number();
+            match self.lock_call(shard, numbered.op, call).await {
                 Ok((reply, _)) => return Ok(reply),
                 Err(ClientError::SessionEnded) => return Err(ClientError::SessionEnded),
                 Err(error) => tracing::info!(%shard, ?call, %error, "locks are not given back yet, trying again"),
@@ -245,12 +294,13 @@ impl Filesystem {
             // It is given up while another is waited for.
             shards.locks.held().clear(ino, &lock.span());
         }
-        let name = shards.locks.last_wait.fetch_add(1, Ordering::Relaxed) + 1;
-        let mut asking = Asking { shards: shards.clone(), ino, lock, wait: if wait { name } else { 0 }, asked: None };
+        // Named by a number that nothing else has.
+        let name = if wait { shards.locks.number().op } else { 0 };
+        let mut asking = Asking { shards: shards.clone(), ino, lock, wait: name, asked: None };
         loop {
-            let op = shards.session.number()?;
-            let call = asking.call(wait, op.id.sequence);
-            let (reply, number) = shards.lock_call(ino.shard(), op.id.sequence, &call).await?;
+            shards.session.check()?;
+            let (call, op) = asking.call();
+            let (reply, number) = shards.lock_call(ino.shard(), op, &call).await?;
             match reply {
                 LockReply::Held if asking.had(number) => return Ok(()),
                 LockReply::Held => {}

@@ -44,11 +44,14 @@ impl Session {
         Ok(Self { id, cluster: cluster.clone(), ended, numbers: Mutex::default(), renewal })
     }
 
+    /// Whether it goes on.
+    pub fn check(&self) -> Result<(), ClientError> {
+        if self.ended.load(Ordering::Relaxed) { Err(ClientError::SessionEnded) } else { Ok(()) }
+    }
+
     /// A number for a mutation.
     pub fn number(&self) -> Result<Numbered<'_>, ClientError> {
-        if self.ended.load(Ordering::Relaxed) {
-            return Err(ClientError::SessionEnded);
-        }
+        self.check()?;
         let mut numbers = self.lock();
         numbers.last += 1;
         let sequence = numbers.last;

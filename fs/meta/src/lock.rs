@@ -170,7 +170,7 @@ impl LockTable {
         });
         let mut refused = Vec::new();
         for lock in locks {
-            if self.in_the_way(inode, *lock).next().is_some() || self.room(session).is_err() {
+            if self.in_the_way(inode, *lock).next().is_some() {
                 refused.push(*lock);
             } else {
                 self.change(inode, |file| file.held.hold(*lock));

@@ -256,11 +256,12 @@ impl forebay_fuse::Filesystem for Front {
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
-        let unlocked = self.ops.unlock_process(inode(node), owner).await.map_err(refuse(at));
+        let unlock = self.ops.unlock_process(inode(node), owner);
         // RELEASE comes after the program goes on: what others are to see then is told now.
-        let flushed = if writes(handle) { self.ops.fs.fsync(inode(node)).await.map_err(refuse(at)) } else { Ok(()) };
+        let flush = async { if writes(handle) { self.ops.fs.fsync(inode(node)).await } else { Ok(()) } };
+        let (unlocked, flushed) = tokio::join!(unlock, flush);
         self.ops.fs.tell_access(inode(node)).await;
-        flushed.and(unlocked)
+        flushed.and(unlocked).map_err(refuse(at))
     }
 
     async fn release(
