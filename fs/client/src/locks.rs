@@ -34,7 +34,8 @@ type Owned = (InodeId, u64);
 #[derive(Default)]
 pub(crate) struct Locks {
     held: Mutex<HeldLocks>,
-    numbers: Mutex<Numbers>,
+    /// Of calls to each shard.
+    numbers: Mutex<HashMap<ShardId, Numbers>>,
     /// Calls under way that give back locks.
     settling: Mutex<HashMap<Owned, u32>>,
     settled: Notify,
@@ -50,12 +51,15 @@ struct Numbers {
 /// A call's number; its answer is kept until this is dropped.
 struct Numbered {
     locks: Arc<Locks>,
+    shard: ShardId,
     op: u64,
 }
 
 impl Drop for Numbered {
     fn drop(&mut self) {
-        self.locks.numbers().open.remove(&self.op);
+        if let Some(numbers) = self.locks.numbers().get_mut(&self.shard) {
+            numbers.open.remove(&self.op);
+        }
     }
 }
 
@@ -84,21 +88,23 @@ impl Locks {
         self.held.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn numbers(&self) -> MutexGuard<'_, Numbers> {
+    fn numbers(&self) -> MutexGuard<'_, HashMap<ShardId, Numbers>> {
         self.numbers.lock().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn number(self: &Arc<Self>) -> Numbered {
-        let mut numbers = self.numbers();
+    fn number(self: &Arc<Self>, shard: ShardId) -> Numbered {
+        let mut all = self.numbers();
+        let numbers = all.entry(shard).or_default();
         numbers.last += 1;
         let op = numbers.last;
         numbers.open.insert(op);
-        Numbered { locks: self.clone(), op }
+        Numbered { locks: self.clone(), shard, op }
     }
 
-    /// Every call below this number has been answered, or its answer does not matter.
-    fn answered_below(&self) -> u64 {
-        let numbers = self.numbers();
+    /// Every call to a shard below this number has been answered, or its answer does not matter.
+    fn answered_below(&self, shard: ShardId) -> u64 {
+        let mut all = self.numbers();
+        let numbers = all.entry(shard).or_default();
         numbers.open.first().copied().unwrap_or(numbers.last + 1)
     }
 
@@ -140,7 +146,7 @@ impl Asking {
     /// The next call that asks for it, and its number.
     fn call(&mut self) -> (LockCall, u64) {
         let locks = &self.shards.locks;
-        let numbered = locks.number();
+        let numbered = locks.number(self.ino.shard());
         let op = numbered.op;
         let Self { ino, lock, wait, .. } = *self;
         let call = match wait {
@@ -220,7 +226,7 @@ impl Shards {
                 self.be_introduced(shard, 0, &attempts).await?;
                 continue;
             }
-            let (fs, session, answered_below) = (self.fs, self.session.id, self.locks.answered_below());
+            let (fs, session, answered_below) = (self.fs, self.session.id, self.locks.answered_below(shard));
             let request = LockRequest { shard, fs, session, number, op, answered_below, call: call.clone() };
             let timeout = attempts.call_timeout().min(wait + SHARD_TIMEOUT);
             match call_lock(&self.cluster.peer(&host.address), &request, timeout).await {
@@ -244,7 +250,7 @@ impl Shards {
     async fn insist(&self, shard: ShardId, call: &LockCall) -> Result<LockReply, ClientError> {
         loop {
             self.session.check()?;
-            let numbered = self.locks.number();
+            let numbered = self.locks.number(shard);
             match self.lock_call(shard, numbered.op, call).await {
                 Ok((reply, _)) => return Ok(reply),
                 Err(ClientError::SessionEnded) => return Err(ClientError::SessionEnded),
@@ -284,7 +290,10 @@ impl Filesystem {
     pub async fn lock(&self, ino: InodeId, lock: FileLock, wait: bool) -> Result<(), ClientError> {
         let shards = &self.shards;
         let lock = FileLock { session: self.session(), ..lock };
-        let settled = async { Ok(shards.locks.until_settled((ino, lock.owner)).await) };
+        let settled = async {
+            shards.locks.until_settled((ino, lock.owner)).await;
+            Ok(())
+        };
         let attempts = Attempts::new(shards.cluster.options().timeout);
         attempts.within("locks of the same owner are not given back yet", settled).await?;
         if self.has_lost_lock(ino, lock.handle) {
@@ -295,7 +304,7 @@ impl Filesystem {
             shards.locks.held().clear(ino, &lock.span());
         }
         // Named by a number that nothing else has.
-        let name = if wait { shards.locks.number().op } else { 0 };
+        let name = if wait { shards.locks.number(ino.shard()).op } else { 0 };
         let mut asking = Asking { shards: shards.clone(), ino, lock, wait: name, asked: None };
         loop {
             shards.session.check()?;
