@@ -261,7 +261,7 @@ impl Shards {
     }
 
     /// Has a call carried out that gives back locks, and waits for it, within the time that operations have.
-    async fn give_back(&self, of: Owned, call: LockCall) -> Result<(), ClientError> {
+    async fn give_locks_back(&self, of: Owned, call: LockCall) -> Result<(), ClientError> {
         let (this, settling) = (self.clone(), self.locks.settle(of));
         let given = tokio::spawn(async move {
             let given = this.insist(of.0.shard(), &call).await;
@@ -329,7 +329,7 @@ impl Filesystem {
         if !self.shards.locks.held().clear(ino, &span) {
             return Ok(());
         }
-        self.shards.give_back((ino, span.owner), LockCall::Unlock { ino, span }).await
+        self.shards.give_locks_back((ino, span.owner), LockCall::Unlock { ino, span }).await
     }
 
     /// Gives back all of an owner's locks of a kind on a file; see [`Self::unlock`].
@@ -338,7 +338,7 @@ impl Filesystem {
             return Ok(());
         }
         let span = LockSpan { session: self.session(), kind, owner, first: 0, last: u64::MAX };
-        self.shards.give_back((ino, owner), LockCall::Unlock { ino, span }).await
+        self.shards.give_locks_back((ino, owner), LockCall::Unlock { ino, span }).await
     }
 
     /// Nobody has an open file any more: gives back the locks that were taken on it, and the `flock` of an owner; see
@@ -347,7 +347,7 @@ impl Filesystem {
         if !self.shards.locks.held().close(ino, handle, flock) {
             return Ok(());
         }
-        self.shards.give_back((ino, flock.unwrap_or(handle)), LockCall::Close { ino, handle, flock }).await
+        self.shards.give_locks_back((ino, flock.unwrap_or(handle)), LockCall::Close { ino, handle, flock }).await
     }
 
     /// Whether others have taken a lock that was held by way of an open file. Until that is closed, nothing should be
