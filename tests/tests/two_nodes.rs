@@ -1,5 +1,6 @@
 //! Two nodes use one filesystem: what one has done the other sees, in its programs, through its kernel.
 
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::{Duration, Instant};
 
 use forebay_tests::node::NodeChild;
@@ -15,8 +16,17 @@ fn start() -> Mounted {
 
 /// A program that does what it is told on its input, a line at a time, and says how it went.
 const HAND: &str = r#"
-import errno, mmap, os, sys
+import errno, fcntl, mmap, os, signal, struct, sys
 fds, maps = {}, {}
+def stop(*_): raise OSError(errno.EINTR, "")
+signal.signal(signal.SIGUSR1, stop)
+def lock(kind, name, how):
+    how = eval(how.replace("LOCK_", "fcntl.LOCK_"))
+    if kind == "posix": return fcntl.lockf(fds[name], how)
+    if kind == "flock": return fcntl.flock(fds[name], how)
+    types = {fcntl.LOCK_SH: fcntl.F_RDLCK, fcntl.LOCK_EX: fcntl.F_WRLCK, fcntl.LOCK_UN: fcntl.F_UNLCK}
+    asked = struct.pack("hhqqi4x", types[how & ~fcntl.LOCK_NB], 0, 0, 0, 0)
+    fcntl.fcntl(fds[name], fcntl.F_OFD_SETLK if how & fcntl.LOCK_NB else fcntl.F_OFD_SETLKW, asked)
 def do(words):
     what, *rest = words
     if what == "open":
@@ -32,6 +42,8 @@ def do(words):
     elif what == "poke": maps[rest[0]][int(rest[1]):int(rest[1]) + len(rest[2])] = rest[2].encode()
     elif what == "msync": maps[rest[0]].flush()
     elif what == "size": return str(os.stat(rest[0]).st_size)
+    elif what == "lock": lock(*rest)
+    elif what == "pid": return str(os.getpid())
     elif what == "close": os.close(fds.pop(rest[0]))
 for line in sys.stdin:
     try: said = do(line.split())
@@ -48,15 +60,17 @@ struct Hand {
 
 impl Hand {
     fn on(at: &Mounted, place: usize) -> Self {
-        let shared = at.lab.shared();
-        let paths = ["orders", "answers"].map(|what| shared.join(format!("{what}-{place}")));
+        static HANDS: AtomicU32 = AtomicU32::new(0);
+        let (shared, number) = (at.lab.shared(), HANDS.fetch_add(1, Ordering::Relaxed));
+        let paths = ["orders", "answers"].map(|what| shared.join(format!("{what}-{number}")));
         for path in &paths {
             nix::unistd::mkfifo(path, nix::sys::stat::Mode::from_bits_truncate(0o666)).unwrap();
         }
-        let inside = |what: &str| format!("/run/lab/shared/{what}-{place}");
+        let inside = |what: &str| format!("/run/lab/shared/{what}-{number}");
         let script = format!("cd /mnt/forebay; exec python3 -c '{HAND}' <{} >{}", inside("orders"), inside("answers"));
         let node = at.client(place);
-        let child = node.command("/bin/bash").args(["-c", &script]).spawn(&node.log_path("hand")).unwrap();
+        let child =
+            node.command("/bin/bash").args(["-c", &script]).spawn(&node.log_path(&format!("hand-{number}"))).unwrap();
         // Each end waits for the other to be opened: in the order the shell opens them.
         let orders = std::fs::OpenOptions::new().write(true).open(&paths[0]).unwrap();
         let answers = std::io::BufReader::new(std::fs::File::open(&paths[1]).unwrap());
@@ -222,4 +236,99 @@ fn a_client_that_stands_still_loses_what_it_did_in_a_directory_of_its_own() {
     still.does("pwrite late 0 now");
     assert_eq!(other.asks("open late d/late O_RDWR"), "ok");
     assert_eq!(other.asks("pread late 0 100"), "now");
+}
+
+/// Waits until a program is in the kernel waiting for a lock.
+fn until_it_waits(at: &Mounted, place: usize, pid: &str) {
+    wait::until("it waits for a lock", SOON, || {
+        let call = at.client(place).shell(&User::root(), &format!("cat /proc/{pid}/syscall"))?;
+        // `fcntl` and `flock`.
+        let waits = ["72 ", "73 "].iter().any(|number| call.starts_with(number));
+        Ok(if waits { wait::Seen::Yes(()) } else { wait::Seen::NotYet(call) })
+    })
+    .unwrap();
+}
+
+#[test]
+fn locks_of_one_node_hold_on_the_other() {
+    let at = start();
+    let (mut one, mut other) = (Hand::on(&at, 0), Hand::on(&at, 1));
+    one.does("open f f O_CREAT|O_RDWR");
+    other.does("open f f O_RDWR");
+    let kinds = [("posix", "posix"), ("posix", "ofd"), ("ofd", "posix"), ("ofd", "ofd"), ("flock", "flock")];
+    for (here, there) in kinds {
+        one.does(&format!("lock {here} f LOCK_EX|LOCK_NB"));
+        assert_eq!(other.asks(&format!("lock {there} f LOCK_EX|LOCK_NB")), "EAGAIN", "{here}, {there}");
+        assert_eq!(other.asks(&format!("lock {there} f LOCK_SH|LOCK_NB")), "EAGAIN", "{here}, {there}");
+        one.does(&format!("lock {here} f LOCK_SH"));
+        other.does(&format!("lock {there} f LOCK_SH"));
+        assert_eq!(one.asks(&format!("lock {here} f LOCK_EX|LOCK_NB")), "EAGAIN", "{here}, {there}");
+        one.does(&format!("lock {here} f LOCK_UN"));
+        other.does(&format!("lock {there} f LOCK_EX"));
+        // It goes with the descriptor too.
+        one.tell(&format!("lock {here} f LOCK_EX"));
+        other.does("close f");
+        assert_eq!(one.answer(), "ok", "{here}, {there}");
+        other.does("open f f O_RDWR");
+        one.does(&format!("lock {here} f LOCK_UN"));
+    }
+    one.does("lock flock f LOCK_EX");
+    other.does("lock posix f LOCK_EX");
+}
+
+#[test]
+fn a_wait_for_a_lock_of_the_other_node_is_interrupted_and_ends_with_its_holder() {
+    let at = start();
+    let (mut one, mut other, mut third) = (Hand::on(&at, 0), Hand::on(&at, 1), Hand::on(&at, 1));
+    [&mut one, &mut other, &mut third].into_iter().for_each(|hand| hand.does("open f f O_CREAT|O_RDWR"));
+    let (holder, waiter) = (one.asks("pid"), other.asks("pid"));
+    for kind in ["posix", "flock"] {
+        one.does(&format!("lock {kind} f LOCK_EX"));
+        other.tell(&format!("lock {kind} f LOCK_EX"));
+        until_it_waits(&at, 1, &waiter);
+        at.client(1).shell(&User::root(), &format!("kill -USR1 {waiter}")).unwrap();
+        assert_eq!(other.answer(), "EINTR");
+        // Whoever was interrupted is in nobody's way.
+        one.does(&format!("lock {kind} f LOCK_UN"));
+        third.does(&format!("lock {kind} f LOCK_EX"));
+        third.does(&format!("lock {kind} f LOCK_UN"));
+        one.does(&format!("lock {kind} f LOCK_EX"));
+    }
+    other.tell("lock posix f LOCK_EX");
+    third.tell("lock flock f LOCK_EX");
+    until_it_waits(&at, 1, &waiter);
+    at.client(0).shell(&User::root(), &format!("kill -KILL {holder}")).unwrap();
+    assert_eq!(other.answer(), "ok");
+    assert_eq!(third.answer(), "ok");
+}
+
+/// A client daemon that stands still loses the locks that others want. Whoever had them cannot go on as if it had.
+#[test]
+fn a_lock_that_was_lost_is_no_lock_and_its_holder_is_told() {
+    let at = start();
+    let (mut still, mut other) = (Hand::on(&at, 0), Hand::on(&at, 1));
+    still.does("open f f O_CREAT|O_RDWR");
+    still.does("pwrite f 0 mine");
+    still.does("lock posix f LOCK_EX");
+    other.does("open f f O_RDWR");
+    at.lab.expect_logged(&[
+        "a program's lock is lost*others took it while this client could not be reached",
+        "request failed op=\"Write\"*made durable while this client could not be reached",
+        "a lease was lost with bytes that were not written back",
+    ]);
+    at.client(0).shell(&User::root(), "pkill -STOP -x forebay-client").unwrap();
+    other.does("lock posix f LOCK_EX");
+    other.does("pwrite f 0 else");
+    at.client(0).shell(&User::root(), "pkill -CONT -x forebay-client").unwrap();
+    assert_eq!(still.asks("pwrite f 0 mine"), "EIO");
+    assert_eq!(still.asks("lock posix f LOCK_EX|LOCK_NB"), "EIO");
+    assert_eq!(other.asks("pread f 0 100"), "else");
+    other.does("lock posix f LOCK_UN");
+    // Until it closes the file and begins anew.
+    still.does("close f");
+    still.does("open f f O_RDWR");
+    still.does("lock posix f LOCK_EX");
+    assert_eq!(still.asks("pread f 0 100"), "else");
+    still.does("pwrite f 0 mine");
+    assert_eq!(other.asks("pread f 0 100"), "mine");
 }

@@ -1,255 +1,48 @@
-use proptest::prelude::*;
+use forebay_types::{LockMode, SessionId};
 
 use super::*;
 
 const FILE: InodeId = InodeId(1025);
-const OTHER: InodeId = InodeId(2049);
-const ALL: (u64, u64) = (0, i64::MAX as u64);
 
-fn lock(owner: u64, range: (u64, u64), mode: LockMode) -> FileLock {
-    let pid = owner as u32;
-    FileLock { kind: LockKind::Posix, owner, handle: owner, first: range.0, last: range.1, mode, pid }
-}
-
-fn shared(owner: u64) -> FileLock {
-    lock(owner, ALL, LockMode::Shared)
-}
-
-fn exclusive(owner: u64) -> FileLock {
-    lock(owner, ALL, LockMode::Exclusive)
-}
-
-fn flock(owner: u64, mode: LockMode) -> FileLock {
-    FileLock { kind: LockKind::Flock, ..lock(owner, ALL, mode) }
-}
-
-fn wait(table: &mut LockTable, ino: InodeId, lock: FileLock) -> WaitId {
-    let outcome = table.lock(ino, lock);
-    table.check_invariants();
-    match outcome {
-        Ok(LockOutcome::Waits(id, _)) => id,
-        other => panic!("{lock:?} does not wait: {other:?}"),
-    }
-}
-
-fn held(table: &mut LockTable, ino: InodeId, lock: FileLock) {
-    let outcome = table.lock(ino, lock);
-    table.check_invariants();
-    assert!(matches!(outcome, Ok(LockOutcome::Held(_))), "{lock:?}: {outcome:?}");
-}
-
-fn unlock(table: &mut LockTable, owner: u64) -> Vec<WaitId> {
-    let gone_on = table.unlock(FILE, LockKind::Posix, owner, ALL.0, ALL.1);
-    table.check_invariants();
-    gone_on
+fn lock(owner: u64, handle: u64, first: u64, last: u64) -> FileLock {
+    let (session, kind, mode) = (SessionId(1), LockKind::Posix, LockMode::Exclusive);
+    FileLock { session, kind, owner, handle, first, last, mode, pid: owner as u32 }
 }
 
 #[test]
-fn sharers_share_and_one_alone_is_alone() {
-    let mut table = LockTable::default();
-    table.try_lock(FILE, shared(1)).unwrap();
-    table.try_lock(FILE, shared(2)).unwrap();
-    assert_eq!(table.try_lock(FILE, exclusive(3)), Err(LockRefusal::Conflict(shared(1))));
-    table.try_lock(OTHER, exclusive(3)).unwrap();
-    unlock(&mut table, 1);
-    // Who shares alone can have it alone, and share again.
-    table.try_lock(FILE, exclusive(2)).unwrap();
-    assert_eq!(table.in_the_way(FILE, &shared(1)), Some(exclusive(2)));
-    table.try_lock(FILE, shared(2)).unwrap();
-    table.try_lock(FILE, shared(1)).unwrap();
+fn what_is_given_back_is_not_named_to_a_new_leader() {
+    let mut locks = HeldLocks::default();
+    locks.hold(FILE, lock(1, 10, 0, 9));
+    assert!(locks.clear(FILE, &lock(1, 10, 3, 4).span()) && !locks.clear(FILE, &lock(2, 10, 3, 4).span()));
+    let mut named = locks.of_shard(FILE.shard());
+    named.sort_by_key(|(_, lock)| lock.first);
+    assert_eq!(named, [(FILE, lock(1, 10, 0, 2)), (FILE, lock(1, 10, 5, 9))]);
+    assert_eq!(locks.of_shard(ShardId(FILE.shard().0 + 1)), []);
+    assert!(locks.holds_any(1) && !locks.holds_any(2));
 }
 
 #[test]
-fn ranges_are_split_and_joined() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, lock(1, (0, 9), LockMode::Exclusive));
-    held(&mut table, FILE, lock(1, (10, 19), LockMode::Exclusive));
-    assert_eq!(table.len(), 1);
-    table.unlock(FILE, LockKind::Posix, 1, 5, 5);
-    table.check_invariants();
-    assert_eq!(table.len(), 2);
-    assert!(table.in_the_way(FILE, &lock(2, (5, 5), LockMode::Exclusive)).is_none());
-    assert!(table.in_the_way(FILE, &lock(2, (4, 5), LockMode::Exclusive)).is_some());
-    held(&mut table, FILE, lock(1, (3, 12), LockMode::Shared));
-    assert!(table.in_the_way(FILE, &lock(2, (3, 12), LockMode::Shared)).is_none());
-    assert!(table.in_the_way(FILE, &lock(2, (2, 3), LockMode::Shared)).is_some());
-    unlock(&mut table, 1);
-    assert!(table.is_empty());
+fn only_who_was_given_a_lock_has_any_to_give_back() {
+    let mut locks = HeldLocks::default();
+    assert!(!locks.clear_owner(FILE, LockKind::Posix, 1));
+    locks.hold(FILE, lock(1, 10, 0, 9));
+    // Given back byte by byte: still, the shard may know better.
+    locks.clear(FILE, &lock(1, 10, 0, 9).span());
+    assert!(!locks.clear_owner(FILE, LockKind::Flock, 1) && !locks.clear_owner(FILE, LockKind::Posix, 2));
+    assert!(locks.clear_owner(FILE, LockKind::Posix, 1) && !locks.clear_owner(FILE, LockKind::Posix, 1));
+    assert!(!locks.close(FILE, 10, None));
+    let flock = FileLock { kind: LockKind::Flock, ..lock(2, 20, 0, u64::MAX) };
+    locks.hold(FILE, flock);
+    assert!(!locks.close(FILE, 21, None) && locks.close(FILE, 21, Some(2)));
+    assert!(locks.files.is_empty());
 }
 
 #[test]
-fn the_two_kinds_do_not_know_each_other() {
-    let mut table = LockTable::default();
-    table.try_lock(FILE, exclusive(1)).unwrap();
-    table.try_lock(FILE, flock(2, LockMode::Exclusive)).unwrap();
-    assert!(table.try_lock(FILE, flock(3, LockMode::Shared)).is_err());
-    unlock(&mut table, 2);
-    assert!(table.try_lock(FILE, flock(3, LockMode::Shared)).is_err());
-}
-
-#[test]
-fn who_waits_first_is_served_first_and_is_not_starved() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, shared(1));
-    let alone = wait(&mut table, FILE, exclusive(2));
-    // Sharing would be possible at once, but for ever.
-    let sharer = wait(&mut table, FILE, shared(3));
-    assert_eq!(unlock(&mut table, 1), [alone]);
-    assert_eq!(unlock(&mut table, 2), [sharer]);
-}
-
-#[test]
-fn who_holds_something_overtakes_so_that_order_brings_nothing_to_a_standstill() {
-    let mut table = LockTable::default();
-    held(&mut table, OTHER, exclusive(1));
-    held(&mut table, FILE, shared(2));
-    wait(&mut table, FILE, exclusive(3));
-    wait(&mut table, OTHER, exclusive(2));
-    // 3 waits for 2, who waits for 1: waiting for 3 would be waiting for itself.
-    held(&mut table, FILE, shared(1));
-}
-
-#[test]
-fn a_process_is_one_whatever_it_opened() {
-    let mut table = LockTable::default();
-    held(&mut table, OTHER, FileLock { pid: 7, ..flock(1, LockMode::Exclusive) });
-    held(&mut table, FILE, flock(2, LockMode::Shared));
-    wait(&mut table, FILE, flock(3, LockMode::Exclusive));
-    held(&mut table, FILE, FileLock { pid: 7, ..flock(4, LockMode::Shared) });
-}
-
-#[test]
-fn waiting_in_a_circle_is_refused() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, lock(1, (0, 0), LockMode::Exclusive));
-    held(&mut table, FILE, lock(2, (1, 1), LockMode::Exclusive));
-    held(&mut table, OTHER, exclusive(3));
-    let waits = wait(&mut table, FILE, lock(1, (1, 1), LockMode::Exclusive));
-    wait(&mut table, OTHER, exclusive(2));
-    assert_eq!(table.lock(FILE, lock(3, (0, 0), LockMode::Shared)), Err(LockRefusal::Deadlock));
-    table.check_invariants();
-    assert_eq!(table.withdraw(FILE, waits), Withdrawn::Waited(vec![]));
-    wait(&mut table, FILE, lock(3, (0, 0), LockMode::Shared));
-}
-
-#[test]
-fn a_flock_that_is_to_change_is_given_up_first() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, flock(1, LockMode::Shared));
-    held(&mut table, FILE, flock(2, LockMode::Shared));
-    let first = wait(&mut table, FILE, flock(1, LockMode::Exclusive));
-    // 1 has given up what would be in the way of 2.
-    held(&mut table, FILE, flock(2, LockMode::Exclusive));
-    assert_eq!(table.unlock(FILE, LockKind::Flock, 2, ALL.0, ALL.1), [first]);
-    table.check_invariants();
-}
-
-#[test]
-fn who_gives_up_waiting_lets_those_behind_go_on() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, shared(1));
-    let alone = wait(&mut table, FILE, exclusive(2));
-    let sharer = wait(&mut table, FILE, shared(3));
-    assert_eq!(table.withdraw(FILE, alone), Withdrawn::Waited(vec![sharer]));
-    assert_eq!(table.withdraw(FILE, alone), Withdrawn::NotWaiting);
-    table.check_invariants();
-}
-
-#[test]
-fn closing_gives_back_what_was_taken_on_it() {
-    let mut table = LockTable::default();
-    held(&mut table, FILE, FileLock { handle: 70, ..lock(1, (0, 4), LockMode::Exclusive) });
-    held(&mut table, FILE, FileLock { handle: 71, ..lock(1, (5, 9), LockMode::Exclusive) });
-    let waits = wait(&mut table, FILE, lock(2, (0, 4), LockMode::Exclusive));
-    assert_eq!(table.close(FILE, 71), []);
-    assert_eq!(table.close(FILE, 70), [waits]);
-    table.check_invariants();
-}
-
-#[derive(Clone, Debug)]
-enum Step {
-    Try(u64, FileLock),
-    Lock(u64, FileLock),
-    Unlock(u64, FileLock),
-    Withdraw(usize),
-    Close(u64, u64),
-}
-
-fn steps() -> impl Strategy<Value = Vec<Step>> {
-    let file = 1..3u64;
-    let any = (1..5u64, 0..2u64, 0..8u64, 0..8u64, any::<bool>(), any::<bool>()).prop_map(
-        |(owner, handle, a, b, alone, whole)| FileLock {
-            kind: if whole { LockKind::Flock } else { LockKind::Posix },
-            owner,
-            handle: owner * 10 + handle,
-            first: if whole { 0 } else { a.min(b) },
-            last: if whole { ALL.1 } else { a.max(b) },
-            mode: if alone { LockMode::Exclusive } else { LockMode::Shared },
-            pid: (owner % 3) as u32,
-        },
-    );
-    let step = prop_oneof![
-        2 => (file.clone(), any.clone()).prop_map(|(file, lock)| Step::Try(file, lock)),
-        4 => (file.clone(), any.clone()).prop_map(|(file, lock)| Step::Lock(file, lock)),
-        3 => (file.clone(), any).prop_map(|(file, lock)| Step::Unlock(file, lock)),
-        2 => (0..8usize).prop_map(Step::Withdraw),
-        1 => (file, 10..42u64).prop_map(|(file, handle)| Step::Close(file, handle)),
-    ];
-    proptest::collection::vec(step, 1..60)
-}
-
-proptest! {
-    /// Whatever is done: the invariants hold, and everyone who waits goes on once, at the latest when all is given back.
-    #[test]
-    fn nobody_is_forgotten(steps in steps()) {
-        let mut table = LockTable::default();
-        let mut waiting: Vec<(u64, WaitId)> = Vec::new();
-        for step in steps {
-            let gone_on = match step {
-                Step::Try(file, lock) => table.try_lock(InodeId(file), lock).unwrap_or_default(),
-                Step::Lock(file, lock) => match table.lock(InodeId(file), lock) {
-                    Ok(LockOutcome::Held(gone_on)) => gone_on,
-                    Ok(LockOutcome::Waits(id, gone_on)) => {
-                        waiting.push((file, id));
-                        gone_on
-                    }
-                    Err(_) => Vec::new(),
-                },
-                Step::Unlock(file, lock) => {
-                    table.unlock(InodeId(file), lock.kind, lock.owner, lock.first, lock.last)
-                }
-                Step::Withdraw(place) if place < waiting.len() => {
-                    let (file, id) = waiting.remove(place);
-                    match table.withdraw(InodeId(file), id) {
-                        Withdrawn::Waited(gone_on) => gone_on,
-                        Withdrawn::NotWaiting => panic!("{id:?} was forgotten"),
-                    }
-                }
-                Step::Withdraw(_) => Vec::new(),
-                Step::Close(file, handle) => table.close(InodeId(file), handle),
-            };
-            table.check_invariants();
-            for id in gone_on {
-                let place = waiting.iter().position(|(_, waiter)| *waiter == id);
-                waiting.remove(place.expect("only who waits goes on, once"));
-            }
-        }
-        // Each round everyone gives back all; who waited has it then, for the next.
-        for round in 0.. {
-            for file in 1..3 {
-                for owner in 1..5 {
-                    for kind in [LockKind::Posix, LockKind::Flock] {
-                        for id in table.unlock(InodeId(file), kind, owner, 0, u64::MAX) {
-                            waiting.retain(|(_, waiter)| *waiter != id);
-                        }
-                    }
-                }
-            }
-            if table.is_empty() {
-                break;
-            }
-            prop_assert!(round < 60, "{waiting:?} wait for nobody");
-        }
-        prop_assert!(waiting.is_empty());
-    }
+fn an_open_file_whose_lock_was_lost_is_so_until_it_is_closed() {
+    let mut locks = HeldLocks::default();
+    locks.hold(FILE, lock(1, 10, 0, 9));
+    assert!(locks.lose(FILE, &lock(1, 10, 5, 20)) && !locks.lose(FILE, &lock(1, 11, 5, 20)));
+    assert!(locks.is_lost(FILE, 10) && !locks.is_lost(FILE, 11));
+    assert_eq!(locks.of_shard(FILE.shard()), [(FILE, lock(1, 10, 0, 4))]);
+    assert!(locks.close(FILE, 10, None) && !locks.is_lost(FILE, 10));
 }

@@ -83,6 +83,7 @@ pub(crate) struct File {
     /// Held while dirty bytes go out, or the size is changed: one at a time.
     pub flush_lock: tokio::sync::Mutex<()>,
     lost: AtomicU64,
+    locks_lost: AtomicU64,
     /// Held while a cold range is recalled: one at a time.
     pub recall_lock: tokio::sync::Mutex<()>,
 }
@@ -91,6 +92,16 @@ impl File {
     /// Times that an exclusive lease of it was lost.
     pub fn times_lost(&self) -> u64 {
         self.lost.load(Ordering::Acquire)
+    }
+
+    /// Times that a lock of a program was lost on it.
+    pub fn times_lock_lost(&self) -> u64 {
+        self.locks_lost.load(Ordering::Acquire)
+    }
+
+    /// Refuses to write what was begun when locks had been lost so often, where another has been since.
+    pub fn check_locks(&self, times_lost: u64) -> Result<(), ClientError> {
+        if self.times_lock_lost() == times_lost { Ok(()) } else { Err(ClientError::LeaseLost { ino: self.ino }) }
     }
 
     pub fn lock(&self) -> MutexGuard<'_, FileState> {
@@ -163,6 +174,7 @@ impl Files {
                 state: Mutex::default(),
                 flush_lock: tokio::sync::Mutex::default(),
                 lost: AtomicU64::new(0),
+                locks_lost: AtomicU64::new(0),
                 recall_lock: tokio::sync::Mutex::default(),
             })
         };
@@ -198,6 +210,15 @@ impl Files {
         self.sub_dirty(state.dirty.bytes());
         state.drop_dirty();
         state.error = Some(ClientError::LeaseLost { ino });
+    }
+
+    /// A program's lock is lost: others may have read and written under theirs meanwhile, so what was written here and not
+    /// made durable must not follow.
+    pub fn lose_lock(&self, ino: InodeId) {
+        if let Some(file) = self.find(ino) {
+            file.locks_lost.fetch_add(1, Ordering::AcqRel);
+        }
+        self.lose(ino);
     }
 
     /// The file is gone: nobody wants its bytes.

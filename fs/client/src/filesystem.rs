@@ -58,6 +58,7 @@ impl Filesystem {
                 opens: Arc::default(),
                 leases: Arc::new(Leases::new(cluster.options().delegate)),
                 files: files.clone(),
+                locks: Arc::default(),
             },
             stripes: Stripes::new(cluster.clone()),
             pool: Arc::default(),

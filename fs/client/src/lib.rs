@@ -17,6 +17,7 @@ mod error;
 mod file;
 mod filesystem;
 mod leases;
+mod locks;
 mod log;
 mod namespace;
 mod opens;

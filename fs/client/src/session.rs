@@ -44,11 +44,14 @@ impl Session {
         Ok(Self { id, cluster: cluster.clone(), ended, numbers: Mutex::default(), renewal })
     }
 
+    /// Whether it goes on.
+    pub fn check(&self) -> Result<(), ClientError> {
+        if self.ended.load(Ordering::Relaxed) { Err(ClientError::SessionEnded) } else { Ok(()) }
+    }
+
     /// A number for a mutation.
     pub fn number(self: &Arc<Self>) -> Result<Numbered, ClientError> {
-        if self.ended.load(Ordering::Relaxed) {
-            return Err(ClientError::SessionEnded);
-        }
+        self.check()?;
         let mut numbers = self.lock();
         numbers.last += 1;
         let sequence = numbers.last;
@@ -62,7 +65,7 @@ impl Session {
         numbers.unanswered.first().copied().unwrap_or(numbers.last + 1)
     }
 
-    /// A shard says the session has ended.
+    /// The session has ended.
     pub fn mark_ended(&self) {
         self.ended.store(true, Ordering::Relaxed);
     }
@@ -74,6 +77,7 @@ impl Session {
         if let Err(error) = self.cluster.ask_within(&request, timeout).await {
             tracing::info!(%error, "session not closed; it ends by itself");
         }
+        self.mark_ended();
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, Numbers> {

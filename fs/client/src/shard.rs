@@ -10,6 +10,7 @@ use forebay_wire::meta::{Behind, MetaAnswer, MetaCall, MetaError, MetaReply, Met
 use crate::cluster::{Attempts, SHARD_TIMEOUT};
 use crate::file::{File, Files};
 use crate::leases::Leases;
+use crate::locks::Locks;
 use crate::opens::Opens;
 use crate::session::Session;
 use crate::{ClientError, Cluster};
@@ -23,6 +24,7 @@ pub(crate) struct Shards {
     pub opens: Arc<Opens>,
     pub leases: Arc<Leases>,
     pub files: Arc<Files>,
+    pub locks: Arc<Locks>,
 }
 
 /// What a mutation must not outlive: what its file was written behind under.
@@ -171,7 +173,7 @@ impl Shards {
     }
 
     /// What to do about a refusal: an error, or nothing more to do than to ask again.
-    async fn refused(
+    pub async fn refused(
         &self,
         shard: ShardId,
         (map, host): (&forebay_wire::map::ClusterMap, forebay_types::HostId),
@@ -207,7 +209,7 @@ impl Shards {
     }
 
     /// [`Self::introduce`], for somebody who waits no longer than its own deadline: it goes on without them.
-    async fn be_introduced(&self, shard: ShardId, number: u64, attempts: &Attempts) -> Result<(), ClientError> {
+    pub async fn be_introduced(&self, shard: ShardId, number: u64, attempts: &Attempts) -> Result<(), ClientError> {
         let this = self.clone();
         let introduction = tokio::spawn(async move { this.introduce(shard, number).await });
         let unfinished = |_| ClientError::UnexpectedReply { what: "an introduction" };
@@ -215,7 +217,7 @@ impl Shards {
     }
 
     /// Introduces the session to the leader of a shard, which may be a new one: everything believed of the shard is given
-    /// up but exclusive leases that the leader lets it keep. Nothing is done where somebody else did it meanwhile:
+    /// up but exclusive leases, and locks, that the leader lets it keep. Nothing is done where somebody else did it meanwhile:
     /// `number` is that of the introduction that does not count any more.
     pub async fn introduce(&self, shard: ShardId, number: u64) -> Result<(), ClientError> {
         let _one_at_a_time = self.leases.introduction(shard).await;
@@ -231,12 +233,14 @@ impl Shards {
                 return Err(ClientError::Posix(Errno::Stale));
             };
             let (good_until, claims) = (self.leases.good_until(), self.claims(shard, good));
-            let op = ReadOp::Introduce { inodes: self.opens.introduce(shard), exclusive: claims.clone() };
+            let locks = self.locks_held(shard, self.leases.now() < good);
+            let op = ReadOp::Introduce { inodes: self.opens.introduce(shard), exclusive: claims.clone(), locks };
             let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
             let request = MetaRequest { shard, epoch: map.epoch, number: 0, call };
             let timeout = attempts.call_timeout().min(SHARD_TIMEOUT);
             match call_meta(&self.cluster.peer(&host.address), &request, timeout).await.map(|answer| answer.reply) {
-                Ok(MetaReply::Introduced { number, exclusive }) => {
+                Ok(MetaReply::Introduced { number, exclusive, lost }) => {
+                    lost.iter().for_each(|(ino, lock)| self.lose_lock(*ino, lock));
                     for Behind { ino, .. } in claims.iter().filter(|claim| !exclusive.contains(&claim.ino)) {
                         if self.leases.delegations.attr(*ino).is_some() {
                             self.lose_delegations(shard);

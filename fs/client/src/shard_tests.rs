@@ -38,7 +38,7 @@ impl Handler for Host {
                 self.asked.lock().unwrap().push((mutation.id, mutation.acknowledged_below));
                 self.answers.lock().unwrap().pop_front().unwrap_or(MetaReply::Done)
             }
-            _ => MetaReply::Introduced { number: 1, exclusive: Vec::new() },
+            _ => MetaReply::Introduced { number: 1, exclusive: Vec::new(), lost: Vec::new() },
         };
         (forebay_wire::encode(&MetaAnswer::from(reply)), Bytes::new())
     }
@@ -55,8 +55,8 @@ async fn shards(host: &Arc<Host>) -> (Shards, Server) {
     let cluster = Cluster::new(Vec::new(), key, Role::Client, "c", options);
     cluster.learn(map);
     let session = Arc::new(Session::open(&cluster, "c", "scratch").await.unwrap());
-    let (opens, leases, files) = (Arc::default(), Arc::default(), Arc::default());
-    (Shards { cluster, session, fs: FsId(1), opens, leases, files }, server)
+    let (opens, leases, files, locks) = (Arc::default(), Arc::default(), Arc::default(), Arc::default());
+    (Shards { cluster, session, fs: FsId(1), opens, leases, files, locks }, server)
 }
 
 fn unlink() -> MutateOp {

@@ -43,21 +43,23 @@ impl Filesystem {
     /// already, and where other nodes are at the file too: then until every node sees them.
     pub async fn write(&self, ino: InodeId, offset: u64, data: Bytes) -> Result<(), ClientError> {
         let file = self.files.get(ino);
+        let locks_lost = file.times_lock_lost();
         check_end(offset, data.len())?;
         for wish in [None, Some(false)] {
             if let Some(must) = wish {
                 self.want_exclusive(ino, must).await?;
             }
-            if let Some(dirty) = self.take_in_behind(&file, |_| Some(offset), &data)? {
+            if let Some(dirty) = self.take_in_behind((&file, locks_lost), |_| Some(offset), &data)? {
                 return self.flush_where_much(&file, dirty).await;
             }
         }
-        self.write_through(&file, offset, data).await
+        self.write_through((&file, locks_lost), offset, data).await
     }
 
     /// Takes bytes in at the end of the file, wherever other nodes have moved that; where they begin.
     pub async fn append(&self, ino: InodeId, data: Bytes) -> Result<u64, ClientError> {
         let file = self.files.get(ino);
+        let locks_lost = file.times_lock_lost();
         let mut attempts = Attempts::new(self.shards.cluster.options().timeout);
         loop {
             let mut at = 0;
@@ -66,7 +68,7 @@ impl Filesystem {
                 at = state.local_size(self.shards.leases.attr(ino)?.size);
                 Some(at)
             };
-            if let Some(dirty) = self.take_in_behind(&file, end, &data)? {
+            if let Some(dirty) = self.take_in_behind((&file, locks_lost), end, &data)? {
                 self.flush_where_much(&file, dirty).await?;
                 return Ok(at);
             }
@@ -106,10 +108,11 @@ impl Filesystem {
     }
 
     /// Takes bytes in under an exclusive lease, to be written back later; how many the file has then, or `None` where
-    /// there is no such lease. Whoever takes the lease back writes back what was taken in before.
+    /// there is no such lease. Whoever takes the lease back writes back what was taken in before. `locks_lost`: how often
+    /// a program's lock had been lost when the write was begun.
     fn take_in_behind(
         &self,
-        file: &File,
+        (file, locks_lost): (&File, u64),
         offset: impl FnOnce(&FileState) -> Option<u64>,
         data: &Bytes,
     ) -> Result<Option<u64>, ClientError> {
@@ -117,6 +120,7 @@ impl Filesystem {
         if self.shards.leases.mode(file.ino) != Some(LeaseMode::Exclusive) {
             return Ok(None);
         }
+        file.check_locks(locks_lost)?;
         let Some(offset) = offset(&state) else { return Ok(None) };
         check_end(offset, data.len())?;
         Ok(Some(self.take_in(&mut state, offset, data.clone())))
@@ -134,9 +138,18 @@ impl Filesystem {
     }
 
     /// Writes bytes that every node sees when this ends.
-    async fn write_through(&self, file: &Arc<File>, offset: u64, data: Bytes) -> Result<(), ClientError> {
+    async fn write_through(
+        &self,
+        (file, locks_lost): (&Arc<File>, u64),
+        offset: u64,
+        data: Bytes,
+    ) -> Result<(), ClientError> {
         let _one_at_a_time = file.flush_lock.lock().await;
-        self.take_in(&mut file.lock(), offset, data);
+        {
+            let mut state = file.lock();
+            file.check_locks(locks_lost)?;
+            self.take_in(&mut state, offset, data);
+        }
         self.flush_locked(file).await
     }
 

@@ -168,13 +168,24 @@ impl LeaseTable {
         !self.awaited.is_empty() && now < self.awaited_until
     }
 
+    /// Whether others than a session may have leases that are not known here.
+    #[must_use]
+    pub fn awaits_others(&self, session: SessionId, now: Nanos) -> bool {
+        self.awaits(now) && self.awaited.iter().any(|other| *other != session)
+    }
+
+    /// Whether a session has not been heard of for longer than its leases are good, or never.
+    #[must_use]
+    pub fn is_silent(&self, session: SessionId, now: Nanos) -> bool {
+        self.members.get(&session).is_none_or(|member| member.until <= now)
+    }
+
     /// A session begins anew here and claims exclusive leases; its number from now on, and those that it gets: what it
     /// has here already; what it had from a leader before, if they are still good; and what nobody has changed since.
     /// It has given up everything else. `None`: not yet, because it claims what others who have not been heard may have.
     pub fn introduce(&mut self, session: SessionId, exclusive: &[Claim], now: Nanos) -> Option<(u64, Vec<Inode>)> {
         let early = self.awaits(now) && self.awaited.contains(&session);
-        let others = self.awaits(now) && self.awaited.iter().any(|other| *other != session);
-        if others && exclusive.iter().any(|claim| !claim.good) {
+        if self.awaits_others(session, now) && exclusive.iter().any(|claim| !claim.good) {
             return None;
         }
         let kept = exclusive.iter().filter(|claim| match self.inodes.get(&claim.inode) {

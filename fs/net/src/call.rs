@@ -7,6 +7,7 @@ use forebay_wire::chunk::{ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterReply, ClusterRequest};
 use forebay_wire::frame::Service;
 use forebay_wire::lease::{LeaseReply, LeaseRequest};
+use forebay_wire::lock::{LockReply, LockRequest};
 use forebay_wire::meta::{MetaAnswer, MetaRequest};
 use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierReply, TierRequest};
@@ -50,6 +51,11 @@ pub async fn call_raft(peer: &Peer, request: &RaftRequest, deadline: Duration) -
 /// Asks the leaders at `peer` about leases; waits at most `deadline`.
 pub async fn call_lease(peer: &Peer, request: &LeaseRequest, deadline: Duration) -> Result<LeaseReply, NetError> {
     Ok(call(peer, Service::Lease, request, Bytes::new(), deadline).await?.0)
+}
+
+/// Asks a shard's leader at `peer` about a lock; waits at most `deadline`.
+pub async fn call_lock(peer: &Peer, request: &LockRequest, deadline: Duration) -> Result<LockReply, NetError> {
+    Ok(call(peer, Service::Lock, request, Bytes::new(), deadline).await?.0)
 }
 
 async fn call<Q: Serialize, R: DeserializeOwned>(

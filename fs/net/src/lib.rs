@@ -22,7 +22,7 @@ mod peer;
 mod server;
 mod socket;
 
-pub use call::{call_chunk, call_cluster, call_lease, call_meta, call_raft, call_tier};
+pub use call::{call_chunk, call_cluster, call_lease, call_lock, call_meta, call_raft, call_tier};
 pub use connection::{Answer, Connection, Connector};
 pub use error::{AuthFailure, NetError};
 pub use handshake::{Endpoint, Role};

@@ -10,6 +10,7 @@ use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest};
 use forebay_wire::cluster::{ClusterError, ClusterReply, ClusterRequest, Identity};
 use forebay_wire::frame::Service;
 use forebay_wire::lease::{LeaseReply, LeaseRequest};
+use forebay_wire::lock::{LockReply, LockRequest};
 use forebay_wire::meta::{MetaAnswer, MetaError, MetaReply, MetaRequest};
 use forebay_wire::raft::{RaftReply, RaftRequest};
 use forebay_wire::tier::{TierError, TierReply, TierRequest};
@@ -32,6 +33,7 @@ impl Handler for Inner {
             Service::Chunk => self.chunk(&body, payload).await,
             Service::Tier => (self.tier(&body).await, Bytes::new()),
             Service::Lease => (self.lease(&body, deadline).await, Bytes::new()),
+            Service::Lock => (self.lock(&body, deadline).await, Bytes::new()),
             Service::Raft => (self.raft(peer, &body).await, Bytes::new()),
         }
     }
@@ -96,6 +98,18 @@ impl Inner {
             (Ok(request), Some(member)) => member.metadata.lease(request, deadline).await,
             (Ok(_), None) => refused(format!("host {} is in no cluster yet", self.config.name)),
             (Err(error), _) => refused(error.to_string()),
+        };
+        forebay_wire::encode(&reply)
+    }
+
+    async fn lock(&self, body: &[u8], deadline: Duration) -> Vec<u8> {
+        let reply = match (forebay_wire::decode::<LockRequest>(body), self.member()) {
+            (Ok(request), Some(member)) => member.metadata.lock(request, deadline).await,
+            (Ok(request), None) => {
+                let shard = request.shard;
+                LockReply::Error(MetaError::NotServed { shard, epoch: Epoch::default(), leader: None })
+            }
+            (Err(error), _) => LockReply::Error(MetaError::Storage { reason: error.to_string() }),
         };
         forebay_wire::encode(&reply)
     }

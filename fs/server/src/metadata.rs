@@ -2,12 +2,13 @@
 //!
 //! Mutations go to the thread and are answered once they are committed and applied. Reads are answered beside it from
 //! applied state, by the shard's leader only ([`lead`]). Neither is answered while somebody may still believe otherwise
-//! ([`leases`]); [`calls`] has the order of it all.
+//! ([`leases`]); [`calls`] has the order of it all. Locks of programs are kept beside ([`locks`]).
 
 mod calls;
 mod driver;
 mod lead;
 mod leases;
+mod locks;
 mod outbox;
 mod pulse;
 mod replica;

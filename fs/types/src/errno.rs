@@ -87,4 +87,8 @@ errno! {
     Stale = 116, "stale file handle";
     /// `EDQUOT`
     Quota = 122, "disk quota exceeded";
+    /// `EDEADLK`
+    Deadlock = 35, "resource deadlock avoided";
+    /// `ENOLCK`
+    NoLocks = 37, "no locks available";
 }

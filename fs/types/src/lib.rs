@@ -12,6 +12,7 @@ mod extent;
 mod ids;
 mod lease;
 pub mod limits;
+mod lock;
 mod time;
 
 pub use acl::{Acl, Perm};
@@ -24,4 +25,5 @@ pub use ids::{
     StripeId, TaskId, TierId, Uuid,
 };
 pub use lease::LeaseMode;
+pub use lock::{FileLock, LockKind, LockMode, LockSet, LockSpan};
 pub use time::Timestamp;

@@ -49,3 +49,7 @@ pub const OPS_PER_LOG_MESSAGE: usize = 1024;
 /// How long a lease is good after its session was last heard of, in milliseconds: the longest that a silent client
 /// holds others up.
 pub const LEASE_MS: u64 = 10_000;
+/// Most locks of programs that a shard keeps, held and waited for.
+pub const LOCKS_PER_SHARD: usize = 1 << 20;
+/// Most locks that the programs of one node may hold on files of one shard: a new leader is told of them in one message.
+pub const LOCKS_PER_SESSION: usize = 1 << 15;

@@ -33,6 +33,8 @@ pub enum Service {
     Raft = 5,
     /// [`crate::lease`]
     Lease = 6,
+    /// [`crate::lock`]
+    Lock = 7,
 }
 
 /// Direction of a message.
@@ -125,6 +127,7 @@ impl Header {
             4 => Service::Tier,
             5 => Service::Raft,
             6 => Service::Lease,
+            7 => Service::Lock,
             n => return field("service", n.into()),
         };
         let kind = match raw[5] {

@@ -2,7 +2,8 @@
 //!
 //! Job: say what every service is asked and answers, one file a service, and how a message is framed ([`frame`]).
 //! Between hosts and clients: [`meta`] (namespace), [`chunk`] (drives), [`cluster`] (map, sessions, filesystems),
-//! [`tier`] (movers), [`lease`] (what clients may believe), [`raft`] (replicas of a shard to each other), each a postcard body behind a fixed header, with bulk bytes as raw payload. On a node:
+//! [`tier`] (movers), [`lease`] (what clients may believe), [`lock`] (locks of
+//! programs), [`raft`] (replicas of a shard to each other), each a postcard body behind a fixed header, with bulk bytes as raw payload. On a node:
 //! [`node`] and [`stager`], JSON lines over a unix socket.
 //!
 //! Invariants: a message is refused when its version is not ours ([`VERSION`]); enum variants and struct fields are
@@ -13,6 +14,7 @@ pub mod chunk;
 pub mod cluster;
 pub mod frame;
 pub mod lease;
+pub mod lock;
 pub mod map;
 pub mod meta;
 pub mod node;

@@ -8,8 +8,8 @@ mod peer;
 
 use bytes::Bytes;
 use forebay_types::{
-    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass,
-    NewMode, OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
+    Attr, ByteRange, Cred, Epoch, Errno, Extent, FileKind, FileLock, FsId, Geometry, HostId, InodeId, LeaseMode,
+    LifetimeClass, NewMode, OpId, SessionId, ShardId, Statfs, StripeId, Timestamp,
 };
 use serde::{Deserialize, Serialize};
 
@@ -160,13 +160,15 @@ pub enum ReadOp {
     /// Space and inodes of this shard's part of the filesystem: `total_bytes` is what its files' extents cover, and
     /// `free_bytes` is zero.
     Statfs,
-    /// Begin anew with a leader: everything that the session has open in the shard, and which exclusive leases it has
-    /// from an earlier leader. It has given up all others. Answered with [`MetaReply::Introduced`].
+    /// Begin anew with a leader: everything that the session has open in the shard, and which exclusive leases and
+    /// locks it has from an earlier leader. It has given up all others. Answered with [`MetaReply::Introduced`].
     Introduce {
         /// What it has open, or is about to.
         inodes: Vec<OpenInode>,
         /// Files it writes behind.
         exclusive: Vec<Behind>,
+        /// Locks of its programs.
+        locks: LocksHeld,
     },
     /// An exclusive lease of a file, to write behind; granted or not, the answer is the file's attributes.
     Exclusive {
@@ -182,6 +184,16 @@ pub enum ReadOp {
         /// The directory.
         dir: InodeId,
     },
+}
+
+/// Locks that programs of a session hold in a shard.
+#[derive(Clone, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
+pub struct LocksHeld {
+    /// Whether the session's leases were good, by its clock, until it learned of the leader: if so, nobody else can have
+    /// been given a lock that is in the way.
+    pub good: bool,
+    /// They, each with its file.
+    pub locks: Vec<(InodeId, FileLock)>,
 }
 
 /// A file that a session writes behind.
@@ -559,6 +571,8 @@ pub enum MetaReply {
         number: u64,
         /// Those of its exclusive leases that it still has.
         exclusive: Vec<InodeId>,
+        /// Those of its programs' locks that it has lost to others.
+        lost: Vec<(InodeId, FileLock)>,
     },
     /// So many bytes are shared now.
     Copied {

@@ -6,17 +6,19 @@ use std::fmt::Debug;
 use std::path::PathBuf;
 
 use forebay_types::{
-    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FsId, Geometry, HostId, InodeId, LeaseMode, LifetimeClass,
-    Location, NewMode, ObjectRef, OpId, PgId, SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
+    ByteRange, Cred, DriveId, Epoch, Errno, Extent, FileLock, FsId, Geometry, HostId, InodeId, LeaseMode,
+    LifetimeClass, Location, LockKind, LockMode, NewMode, ObjectRef, OpId, PgId, SessionId, ShardId, StripeId,
+    StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
 use forebay_wire::cluster::{
     AdminRequest, ClusterReply, ClusterRequest, FormingHost, Heartbeat, ReplicaStatus, UnwantedReplica,
 };
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
+use forebay_wire::lock::{LockCall, LockRefusal, LockReply, LockRequest};
 use forebay_wire::meta::{
-    Behind, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction,
-    PeerStep, ReadOp, TxnId,
+    Behind, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode,
+    PeerAction, PeerStep, ReadOp, TxnId,
 };
 use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
@@ -47,6 +49,11 @@ fn stripe() -> StripeId {
 
 fn receipt() -> Receipt {
     Receipt { drive: DriveId(2), stripe: stripe(), index: 1, chunk_bytes: 4096, seal: [9; 16] }
+}
+
+fn lock() -> FileLock {
+    let (session, kind, mode) = (SessionId(5), LockKind::Posix, LockMode::Exclusive);
+    FileLock { session, kind, owner: 1 << 40, handle: 6, first: 0, last: i64::MAX as u64, mode, pid: 4711 }
 }
 
 fn extents() -> Vec<Extent> {
@@ -105,10 +112,11 @@ fn meta_messages() {
     let introduce = ReadOp::Introduce {
         inodes: vec![OpenInode { ino, write: true }],
         exclusive: vec![Behind { ino, version: 9, good: true }],
+        locks: LocksHeld { good: true, locks: vec![(ino, lock())] },
     };
     let call = MetaCall::Read { fs: FsId(1), session: SessionId(5), cred: Cred::ROOT, op: introduce };
     check("meta-introduce", &MetaRequest { shard: ShardId(7), epoch: Epoch(1), number: 0, call });
-    let introduced = MetaReply::Introduced { number: 1 << 32, exclusive: vec![ino] };
+    let introduced = MetaReply::Introduced { number: 1 << 32, exclusive: vec![ino], lost: vec![(ino, lock())] };
     check("meta-answer", &MetaAnswer { reply: introduced, grants: Vec::new(), stale: vec![ino] });
     check("meta-stripes", &MetaReply::Stripes { stripes: vec![stripe()], geometries: vec![CODE] });
     check("meta-error", &MetaReply::Error(MetaError::Posix(Errno::NotEmpty)));
@@ -220,4 +228,24 @@ fn lease_messages() {
     check("lease-give", &LeaseRequest::Give { session: SessionId(5), shard: ShardId(7), number: 1 << 32, leases });
     let revokes = vec![Revoke { fs, ino, keep: None, number: 5 }];
     check("lease-standings", &LeaseReply::Standings(vec![Standing::Good { told: 5, revokes }, Standing::Unknown]));
+}
+
+#[test]
+fn lock_messages() {
+    let (ino, lock) = (InodeId::new(ShardId(7), 9), lock());
+    let calls = [
+        LockCall::Test { ino, lock },
+        LockCall::Try { ino, lock },
+        LockCall::Wait { ino, lock, wait: 3, overtakes: true, wait_ms: 2500 },
+        LockCall::Withdraw { ino, lock, wait: 3, asked: 8, before: vec![lock] },
+        LockCall::Unlock { ino, span: lock.span() },
+        LockCall::Close { ino, handle: 6, flock: Some(7) },
+    ];
+    let (fs, session, shard) = (FsId(1), SessionId(5), ShardId(7));
+    let request = |call| LockRequest { shard, fs, session, number: 1 << 32, op: 9, answered_below: 8, call };
+    check("lock-calls", &calls.into_iter().map(request).collect::<Vec<_>>());
+    let refusals = [LockRefusal::Conflict, LockRefusal::Deadlock, LockRefusal::TooMany].map(LockReply::Refused);
+    let replies = [LockReply::Held, LockReply::Waits, LockReply::InTheWay(Some(lock)), LockReply::Done];
+    check("lock-replies", &replies.into_iter().chain(refusals).collect::<Vec<_>>());
+    check("lock-error", &LockReply::Error(MetaError::Busy));
 }

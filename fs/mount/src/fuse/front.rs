@@ -225,11 +225,12 @@ impl forebay_fuse::Filesystem for Front {
         &self,
         at: &Context,
         node: NodeId,
-        _handle: Handle,
+        handle: Handle,
         offset: u64,
         size: u32,
         flags: u32,
     ) -> Result<Bytes, Errno> {
+        self.ops.check_lock(inode(node), handle).map_err(refuse(at))?;
         if !self.no_atime && flags.cast_signed() & nix::libc::O_NOATIME == 0 {
             self.ops.fs.accessed(inode(node));
         }
@@ -247,16 +248,20 @@ impl forebay_fuse::Filesystem for Front {
     async fn write(&self, at: &Context, node: NodeId, write: WriteRequest) -> Result<u32, Errno> {
         let size = write.data.len() as u32;
         let ino = inode(node);
+        if !write.from_cache {
+            self.ops.check_lock(ino, write.handle).map_err(refuse(at))?;
+        }
         at.hold(self.ops.kernel.uses(ino, write.offset, size.into()));
         self.ops.write(ino, write).await.map(|()| size).map_err(refuse(at))
     }
 
     async fn flush(&self, at: &Context, node: NodeId, handle: Handle, owner: LockOwner) -> Result<(), Errno> {
-        self.ops.locks.flushed(inode(node), owner);
+        let unlock = self.ops.unlock_process(inode(node), owner);
         // RELEASE comes after the program goes on: what others are to see then is told now.
-        let flushed = if writes(handle) { self.ops.fs.flush(inode(node)).await.map_err(refuse(at)) } else { Ok(()) };
+        let flush = async { if writes(handle) { self.ops.fs.flush(inode(node)).await } else { Ok(()) } };
+        let (unlocked, flushed) = tokio::join!(unlock, flush);
         self.ops.fs.tell_access(inode(node)).await;
-        flushed
+        flushed.and(unlocked).map_err(refuse(at))
     }
 
     async fn release(
@@ -267,8 +272,9 @@ impl forebay_fuse::Filesystem for Front {
         _flags: u32,
         flock: Option<LockOwner>,
     ) -> Result<(), Errno> {
-        self.ops.locks.closed(inode(node), handle, flock);
-        self.ops.fs.release(inode(node)).await.map_err(refuse(at))
+        let ino = inode(node);
+        let (unlocked, released) = tokio::join!(self.ops.unlock_handle(ino, handle, flock), self.ops.fs.release(ino));
+        released.and(unlocked).map_err(refuse(at))
     }
 
     async fn fsync(&self, at: &Context, node: NodeId, _handle: Handle, _data_only: bool) -> Result<(), Errno> {
@@ -360,12 +366,12 @@ impl forebay_fuse::Filesystem for Front {
         self.ops.remove_xattr(at.caller(), inode(node), &name).await.map_err(refuse(at))
     }
 
-    async fn getlk(&self, _at: &Context, node: NodeId, lock: LockRequest) -> Result<Option<HeldLock>, Errno> {
-        Ok(self.ops.locks.in_the_way(inode(node), &lock))
+    async fn getlk(&self, at: &Context, node: NodeId, lock: LockRequest) -> Result<Option<HeldLock>, Errno> {
+        self.ops.lock_in_the_way(inode(node), &lock).await.map_err(refuse(at))
     }
 
-    async fn setlk(&self, _at: &Context, node: NodeId, lock: LockRequest, wait: bool) -> Result<(), Errno> {
-        self.ops.locks.set(inode(node), &lock, wait).await
+    async fn setlk(&self, at: &Context, node: NodeId, lock: LockRequest, wait: bool) -> Result<(), Errno> {
+        self.ops.set_lock(inode(node), &lock, wait).await.map_err(refuse(at))
     }
 
     async fn fallocate(

@@ -7,7 +7,7 @@
 //! Semantics: the kernel checks permissions with everything it knows of the caller (`default_permissions`), the shard
 //! again with the ids and groups it is told. What the client believes under its leases the kernel may believe too, and is
 //! made to forget ([`kernel`]): names and attributes for a second at a time, pages until then. Writes go through to the
-//! client at once, which writes them behind or through. Locks are of this node only. Last access is told by what reaches
+//! client at once, which writes them behind or through. Locks are asked of the shards. Last access is told by what reaches
 //! us, so not by reads of pages the kernel has.
 
 mod absent;
@@ -38,7 +38,6 @@ struct Ops {
     fs: Filesystem,
     listings: directories::Listings,
     groups: groups::GroupCache,
-    locks: locks::Locks,
     absent: absent::Absent,
     kernel: Arc<kernel::Kernel>,
     last_handle: AtomicU64,
@@ -51,7 +50,6 @@ impl Ops {
             fs,
             listings: directories::Listings::default(),
             groups: groups::GroupCache::default(),
-            locks: locks::Locks::default(),
             absent: absent::Absent::default(),
             last_handle: AtomicU64::new(0),
         }

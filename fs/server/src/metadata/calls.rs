@@ -6,8 +6,8 @@ use std::time::Duration;
 use forebay_meta::{Claim, Exclusive, Input, OpenTable, ShardError, Wish};
 use forebay_types::{Cred, Errno, FileKind, FsId, InodeId, LeaseMode, SessionId, Timestamp};
 use forebay_wire::meta::{
-    Behind, Grant, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode, PeerAction,
-    PeerStep, ReadOp,
+    Behind, Grant, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode,
+    PeerAction, PeerStep, ReadOp,
 };
 
 use super::leases::{Desk, Told};
@@ -34,8 +34,8 @@ impl Metadata {
                 MetaCall::Read { fs, session, cred, op } => {
                     let reader = Reader { fs, session, number, cred: &cred };
                     match op {
-                        ReadOp::Introduce { inodes, exclusive } => {
-                            self.introduce(&served, fs, session, (&inodes, &exclusive)).await.into()
+                        ReadOp::Introduce { inodes, exclusive, locks } => {
+                            self.introduce(&served, fs, session, (&inodes, &exclusive, &locks)).await.into()
                         }
                         op => self.read(&served, &reader, &op).await,
                     }
@@ -49,7 +49,7 @@ impl Metadata {
     }
 
     /// Whether a call of a session can be looked at: its leases are known here, and so are everybody else's.
-    fn admit(&self, served: &Served, desk: &Desk, session: SessionId, number: u64) -> Result<(), MetaError> {
+    pub(super) fn admit(&self, served: &Served, desk: &Desk, session: SessionId, number: u64) -> Result<(), MetaError> {
         if session != OWN && !desk.table.knows(session, number) {
             return Err(MetaError::NotIntroduced { shard: served.id });
         }
@@ -64,7 +64,7 @@ impl Metadata {
         served: &Served,
         fs: FsId,
         session: SessionId,
-        (inodes, exclusive): (&[OpenInode], &[Behind]),
+        (inodes, exclusive, locks): (&[OpenInode], &[Behind], &LocksHeld),
     ) -> MetaReply {
         let permit = match served.lead.begin(self.clock.nanos()) {
             Ok(permit) => permit,
@@ -93,13 +93,21 @@ impl Metadata {
                     unchanged: version(behind.ino) == Some(behind.version),
                 };
                 let claims: Vec<Claim> = exclusive.iter().map(claim).collect();
-                desk.table.introduce(session, &claims, self.clock.nanos())
+                let now = self.clock.nanos();
+                if !locks.good && !locks.locks.is_empty() && desk.table.awaits_others(session, now) {
+                    return None;
+                }
+                let (number, exclusive) = desk.table.introduce(session, &claims, now)?;
+                Some((number, exclusive, desk.locks.introduce(fs, session, &locks.locks)))
             })
         };
-        let Some((number, exclusive)) = introduced else { return MetaReply::Error(MetaError::Busy) };
+        let Some((number, exclusive, lost)) = introduced else { return MetaReply::Error(MetaError::Busy) };
         served.leases.notify();
         match served.lead.confirm(permit, self.clock.nanos()).await {
-            Ok(()) => MetaReply::Introduced { number, exclusive: exclusive.into_iter().map(|(_, ino)| ino).collect() },
+            Ok(()) => {
+                let exclusive = exclusive.into_iter().map(|(_, ino)| ino).collect();
+                MetaReply::Introduced { number, exclusive, lost }
+            }
             Err(leader) => self.not_served(served.id, leader),
         }
     }

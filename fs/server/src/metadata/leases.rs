@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay_meta::{Barrier, Input, LeaseTable};
-use forebay_types::{FsId, InodeId, OpId, SessionId};
+use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId};
 use forebay_wire::lease::{Known, LeaseReply, LeaseRequest, Standing};
 use forebay_wire::meta::TxnId;
 use futures::StreamExt;
@@ -13,6 +13,7 @@ use futures::stream::FuturesUnordered;
 use tokio::sync::watch;
 use tokio::time::{Instant, timeout_at};
 
+use super::locks::LockDesk;
 use super::{Metadata, Served};
 
 /// How often leases are looked for that have run out.
@@ -55,6 +56,8 @@ pub(crate) struct Changes {
 #[derive(Default)]
 pub(crate) struct Desk {
     pub table: LeaseTable,
+    /// Locks of programs, which go with their sessions.
+    pub locks: LockDesk,
     /// What others have to give up before these are answered, however often they ask.
     unsettled: BTreeMap<Told, Vec<Barrier>>,
     /// What a mutation has changed of what its own session believes, until that is told.
@@ -71,6 +74,12 @@ impl Desk {
             self.unsettled.remove(&told);
         }
         may
+    }
+
+    /// Somebody else has taken a lock that a silent session had: it has to introduce itself, and hears of it then.
+    pub fn displaced(&mut self, shard: ShardId, session: SessionId) {
+        tracing::info!(%shard, %session, "the session is silent: others have taken locks that it had");
+        self.table.end_session(session);
     }
 
     /// What a mutation has changed of what its session believed. Those before `acknowledged_below` have been answered.
@@ -142,6 +151,12 @@ impl LeaseDesk {
         self.news.send_replace(());
     }
 
+    /// The lead has begun or ended: whoever waits for news may have to look for them elsewhere.
+    pub fn turned(&self) {
+        self.lock().locks.dismiss();
+        self.notify();
+    }
+
     /// The lead begins.
     pub fn begin(&self, term: u64, sessions: Vec<SessionId>, now_ns: u64) {
         *self.lock() = Desk { table: LeaseTable::new(term, sessions, now_ns), ..Desk::default() };
@@ -161,16 +176,25 @@ impl LeaseDesk {
 
     /// A session has ended.
     pub fn end_session(&self, session: SessionId) {
-        self.lock().table.end_session(session);
+        let mut desk = self.lock();
+        desk.table.end_session(session);
+        desk.locks.end_session(session);
+        drop(desk);
         self.notify();
     }
 
-    /// Ends the leases that have run out.
-    fn lapse(&self, now_ns: u64) -> Vec<SessionId> {
-        let mut desk = self.lock();
-        let late = desk.table.expire(now_ns);
+    /// Ends the leases that have run out, and locks that somebody waits for.
+    fn lapse(&self, shard: ShardId, now_ns: u64) -> Vec<SessionId> {
+        let mut guard = self.lock();
+        let desk = &mut *guard;
+        let mut late = desk.table.expire(now_ns);
+        let displaced = desk.locks.expire(now_ns, &|session| desk.table.is_silent(session, now_ns));
+        for session in displaced {
+            desk.displaced(shard, session);
+            late.push(session);
+        }
         desk.forget_settled();
-        drop(desk);
+        drop(guard);
         if !late.is_empty() {
             self.notify();
         }
@@ -260,7 +284,7 @@ impl Metadata {
         loop {
             timer.tick().await;
             for served in self.table.led() {
-                for session in served.leases.lapse(self.clock.nanos()) {
+                for session in served.leases.lapse(served.id, self.clock.nanos()) {
                     tracing::info!(shard = %served.id, %session, "the session is silent: its leases have run out");
                 }
             }

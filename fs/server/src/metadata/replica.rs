@@ -369,8 +369,7 @@ impl Replica {
         let turned = self.served.lead.get().ready != ready;
         self.served.lead.set(LeadState { leader: standing.leader, ready, confirmed_ns: self.confirmed_ns });
         if turned {
-            // Whoever waits for news of leases may have to look for them elsewhere.
-            self.served.leases.notify();
+            self.served.leases.turned();
         }
         let applied = read_lock(&self.served.shard).applied().index;
         *self.served.status.lock().unwrap_or_else(PoisonError::into_inner) = ReplicaStatus {
