@@ -138,7 +138,7 @@ impl Shards {
     async fn ask_for_directory(&self, dir: InodeId) {
         let call =
             MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op: ReadOp::Delegate { dir } };
-        let asked = tokio::time::timeout(DELEGATION_WAIT, self.call(dir.shard(), call, None)).await;
+        let asked = tokio::time::timeout(DELEGATION_WAIT, self.call(dir.shard(), call)).await;
         let Ok(Ok(MetaAnswer { reply: MetaReply::Delegated(delegated), .. })) = asked else {
             return self.delegations().refused(dir);
         };
@@ -153,7 +153,7 @@ impl Shards {
     async fn reserve_numbers(&self, shard: ShardId) -> Result<(), ClientError> {
         let number = self.session.number()?;
         let op = MutateOp::ReserveInodes { count: NUMBERS_AT_ONCE };
-        let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op), None).await?;
+        let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op)).await?;
         match answer.reply {
             MetaReply::Inodes { first, count } => {
                 self.delegations().add_numbers(first, count);
@@ -192,7 +192,7 @@ impl Shards {
         let Batch { number, ops, .. } = batch;
         let made: Vec<InodeId> = ops.iter().filter_map(|logged| logged.ino).collect();
         let op = MutateOp::Logged { ops };
-        let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op), None).await?;
+        let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op)).await?;
         match answer.reply {
             MetaReply::Logged { failed } => {
                 self.delegations().arrived(shard);
@@ -244,7 +244,7 @@ impl Shards {
             self.opens.tell(ino);
             let op = ReadOp::Open { ino, read: false, write: false };
             let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
-            if let Err(error) = self.call(ino.shard(), call, None).await {
+            if let Err(error) = self.call(ino.shard(), call).await {
                 // A leader that takes over is told with the introduction.
                 tracing::warn!(%ino, %error, "the shard was not told that a file is open");
             }

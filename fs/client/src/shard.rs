@@ -15,6 +15,9 @@ use crate::opens::Opens;
 use crate::session::Session;
 use crate::{ClientError, Cluster};
 
+/// Why there was no time for a call.
+const UNSENT: &str = "what was done here before could not be sent";
+
 /// A filesystem's shards, for one session.
 #[derive(Clone)]
 pub(crate) struct Shards {
@@ -69,15 +72,15 @@ impl Shards {
 
     /// [`Self::read`] with what it grants, which has been learned; an answer POSIX has a number for is one too.
     pub async fn read_answer(&self, shard: ShardId, cred: &Cred, op: ReadOp) -> Result<MetaAnswer, ClientError> {
-        let here = self.read_here(shard, cred, &op).await?;
-        if let Some(reply) = here {
+        let attempts = Attempts::new(self.cluster.options().timeout);
+        if let Some(reply) = attempts.within(UNSENT, self.read_here(shard, cred, &op)).await? {
             return Ok(reply.into());
         }
         if let ReadOp::Open { ino, .. } = op {
             self.opens.tell(ino);
         }
         let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: cred.clone(), op };
-        self.call(shard, call, None).await
+        self.call_in(attempts, shard, call, None).await
     }
 
     /// An inode is open no more, wherever that was known. `told`: the shard was told that it is.
@@ -86,7 +89,7 @@ impl Shards {
         self.leases.delegations.read(true, false, &Cred::ROOT, &op);
         if told {
             let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
-            self.call(ino.shard(), call, None).await?;
+            self.call(ino.shard(), call).await?;
         }
         Ok(())
     }
@@ -104,26 +107,33 @@ impl Shards {
         op: MutateOp,
         fence: Option<Fence<'_>>,
     ) -> Result<MetaReply, ClientError> {
-        if let Some(done) = self.mutate_here(cred, &op).await? {
+        let attempts = Attempts::new(self.cluster.options().timeout);
+        if let Some(done) = attempts.within(UNSENT, self.mutate_here(cred, &op)).await? {
             return reply(done.into());
         }
-        let detour = self.detour(&op).await?;
+        let detour = attempts.within(UNSENT, self.detour(&op)).await?;
         let number = self.session.number()?;
         let Some(detour) = detour else {
-            return self.call(shard, self.mutation(number.id, cred, op), fence).await.and_then(reply);
+            let mutation = self.mutation(number.id, cred, op);
+            return self.call_in(attempts, shard, mutation, fence).await.and_then(reply);
         };
-        let answer = self.call(shard, self.mutation(number.id, cred, op.clone()), fence).await;
+        let answer = self.call_in(attempts, shard, self.mutation(number.id, cred, op.clone()), fence).await;
         detour.end(&op, answer.as_ref().ok()).await;
         answer.and_then(reply)
     }
 
-    pub(crate) async fn call(
+    /// Calls a shard's leader, with a deadline of its own.
+    pub(crate) async fn call(&self, shard: ShardId, call: MetaCall) -> Result<MetaAnswer, ClientError> {
+        self.call_in(Attempts::new(self.cluster.options().timeout), shard, call, None).await
+    }
+
+    async fn call_in(
         &self,
+        mut attempts: Attempts,
         shard: ShardId,
         call: MetaCall,
         fence: Option<Fence<'_>>,
     ) -> Result<MetaAnswer, ClientError> {
-        let mut attempts = Attempts::new(self.cluster.options().timeout);
         let mut request = MetaRequest { shard, epoch: Epoch(0), number: 0, call };
         loop {
             let map = self.cluster.map().await?;
