@@ -13,7 +13,9 @@ use crate::error::Fault;
 use crate::key::{self, Keys, Range};
 use crate::record::{Counters, Inode, Usage, decode, encode};
 
-type Writes = BTreeMap<Vec<u8>, Option<Vec<u8>>>;
+/// A new value; none where the key is deleted.
+type Written = Option<Vec<u8>>;
+type Writes = BTreeMap<Vec<u8>, Written>;
 
 /// See the module.
 pub(crate) struct Tx<'a> {
@@ -37,7 +39,7 @@ pub(crate) struct Tx<'a> {
     pub effects: Vec<Effect>,
     writes: Writes,
     /// What was to be written before, for everything that was written since: newest last.
-    undo: Vec<(Vec<u8>, Option<Option<Vec<u8>>>)>,
+    undo: Vec<(Vec<u8>, Option<Written>)>,
 }
 
 /// A point to go back to.
@@ -105,7 +107,7 @@ impl<'a> Tx<'a> {
         self.write(key, Some(value));
     }
 
-    fn write(&mut self, key: Vec<u8>, value: Option<Vec<u8>>) {
+    fn write(&mut self, key: Vec<u8>, value: Written) {
         let before = self.writes.insert(key.clone(), value);
         self.undo.push((key, before));
     }
