@@ -1,4 +1,6 @@
 //! How long operations stand still when the host that leads their shard is killed.
+//!
+//! Files are made and synced, since making one in a directory of its own asks nobody; what is looked at is believed.
 
 use std::fs::{self, File};
 use std::os::unix::fs::MetadataExt;
@@ -80,7 +82,7 @@ fn around(at: &mut Mounted, folder: &Path, round: usize, leader: &str) -> Result
     let (stop, creates, stats) = (AtomicBool::new(false), Counter::default(), Counter::default());
     std::thread::scope(|scope| {
         let create = scope.spawn(|| {
-            longest(&stop, &creates, |number| File::create(folder.join(format!("{round}.{number}"))).map(drop))
+            longest(&stop, &creates, |number| File::create(folder.join(format!("{round}.{number}")))?.sync_all())
         });
         let stat = scope.spawn(|| longest(&stop, &stats, |_| fs::metadata(&first).map(drop)));
         let both = |what: &str| {
