@@ -179,6 +179,29 @@ async fn a_directory_with_something_in_it_is_not_removed_whoever_has_not_heard_o
     other.rmdir(&ROOT, one.root(), b"e").await.unwrap();
 }
 
+/// The same where the shard could do it all by itself.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_directory_in_the_shard_of_what_it_is_in_is_asked_for_before_it_is_moved_or_removed() {
+    let world = Testbed::start(Plan::SIX).await;
+    let (one, other) = (world.mount_delegating("one").await, world.mount_delegating("other").await);
+    let dir = directory(&one, b"d").await;
+    make(&one, dir, "first", content(1)).await;
+    let below = one.mkdir(&ROOT, dir, b"sub", 0o755).await.unwrap().ino;
+    assert_eq!(below.shard(), dir.shard(), "it was made here");
+    // That one is asked for, what is in it is not.
+    assert_eq!(names(&other, dir).await, ["first", "sub"]);
+    assert_eq!(one.operations_not_sent(), 0);
+    make(&one, below, "f", content(2)).await;
+    assert!(one.operations_not_sent() > 0, "it is delegated still");
+    let removed = other.rmdir(&ROOT, dir, b"sub").await;
+    assert_eq!(removed.err().map(|error| error.errno()), Some(Errno::NotEmpty));
+    make(&one, below, "g", content(3)).await;
+    other.rename(&ROOT, (dir, b"sub"), (dir, b"moved"), RenameHow::Replace).await.unwrap();
+    make(&one, below, "h", content(4)).await;
+    assert_eq!(one.getattr(below).await.unwrap(), other.getattr(below).await.unwrap());
+    assert_eq!(names(&other, below).await, ["f", "g", "h"]);
+}
+
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_was_synced_is_there_when_its_node_is_not_and_the_rest_is_not_out_of_order() {
     let world = Testbed::start(Plan::SIX).await;
