@@ -9,6 +9,11 @@ use forebay_types::{Acl, Errno, Perm, limits};
 pub(crate) const ACCESS: &[u8] = b"system.posix_acl_access";
 pub(crate) const DEFAULT: &[u8] = b"system.posix_acl_default";
 
+/// Whether an extended attribute is a list.
+pub(crate) fn is_list(name: &[u8]) -> bool {
+    name == ACCESS || name == DEFAULT
+}
+
 const VERSION: u32 = 2;
 const ENTRY: usize = 8;
 /// The id of an entry that names nobody.

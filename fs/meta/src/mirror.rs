@@ -28,7 +28,7 @@ use crate::read::Reader;
 use crate::record::{CookieRecord, Dentry, Inode, Usage, decode, encode};
 use crate::session::Outcome;
 use crate::tx::Tx;
-use crate::{dir, stripes};
+use crate::{acl, dir, stripes};
 use rows::Rows;
 
 /// Room for the counts of what is freed and was never counted here.
@@ -196,6 +196,8 @@ impl Mirror {
             ReadOp::Lookup { parent: dir, .. } | ReadOp::ReadDir { dir, .. } => self.has_directory(*dir),
             ReadOp::Close { ino } => self.opens.holds(self.fs, self.session, *ino),
             ReadOp::GetAttr { ino } | ReadOp::Open { ino, .. } => self.knows(*ino),
+            // A delegated directory's lists are in its inode; its other extended attributes are not here.
+            ReadOp::GetXattr { ino, name } if self.has_directory(*ino) => acl::is_list(name),
             ReadOp::ReadLink { ino }
             | ReadOp::GetXattr { ino, .. }
             | ReadOp::ListXattr { ino }

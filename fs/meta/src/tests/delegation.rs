@@ -311,6 +311,18 @@ fn a_file_that_is_open_is_for_the_shard_to_remove() {
 }
 
 #[test]
+fn lists_of_a_delegated_directory_are_told_here_and_its_other_attributes_are_not() {
+    let mut client = Client::new(5);
+    let dir = client.dirs[0];
+    let get = |name: &'static str| ReadOp::GetXattr { ino: dir, name: name.into() };
+    for name in ["system.posix_acl_access", "system.posix_acl_default"] {
+        let none = MetaReply::Error(MetaError::Posix(Errno::NoData));
+        assert_eq!(client.mirror.read(&Cred::ROOT, &get(name)), Some(none), "{name}");
+    }
+    assert_eq!(client.mirror.read(&Cred::ROOT, &get("user.x")), None);
+}
+
+#[test]
 fn a_directory_of_very_many_names_is_not_delegated() {
     let mut client = Client::new(4);
     let dir = client.world.mkdir(&Cred::ROOT, InodeId::ROOT, "many", 0o755);
