@@ -1,7 +1,7 @@
 //! Locks of programs on several clients of one cluster.
 
 use std::sync::Arc;
-use std::task::{Context, Waker};
+use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
 use forebay_client::{ClientError, Filesystem};
@@ -121,8 +121,13 @@ async fn who_stops_waiting_leaves_no_trace() {
     // Asked for, and dropped before anybody could answer: sent or not, had or not.
     for _ in 0..20 {
         let mut asks = Box::pin(other.lock(ino, alone(2), true));
-        assert!(asks.as_mut().poll(&mut Context::from_waker(Waker::noop())).is_pending());
+        let asked = asks.as_mut().poll(&mut Context::from_waker(Waker::noop()));
         drop(asks);
+        if let Poll::Ready(had) = asked {
+            // This thread was not let run for so long that the answer was there already.
+            had.unwrap();
+            other.unlock(ino, alone(2).span()).await.unwrap();
+        }
         let third = tokio::time::timeout(SOON, one.lock(ino, alone(3), true));
         third.await.expect("the lock is given back").unwrap();
         one.unlock(ino, alone(3).span()).await.unwrap();
