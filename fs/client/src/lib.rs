@@ -6,7 +6,8 @@
 //!
 //! Coherence: what shards tell is believed under leases only ([`Beholder`] is told when one ends), so a read sees every
 //! write that ended before it on any node. A file is written behind under an exclusive lease, and through where several
-//! nodes write it. Invariants: an extent is committed only with the receipts of a write quorum of its chunks; no
+//! nodes write it. In directories that are delegated to it the client goes on by itself, and sends their shards its log
+//! ([`ClientOptions::delegate`]). Invariants: an extent is committed only with the receipts of a write quorum of its chunks; no
 //! byte is returned that did not pass its checksum; every wait ends at the operation's deadline
 //! ([`ClientOptions::timeout`]). Knows neither FUSE nor drives.
 #![forbid(unsafe_code)]

@@ -23,6 +23,9 @@
 //! what is still in the outbox again. A replica that is too far behind takes another's whole state: [`Shard::export`]
 //! there, [`Staging`] here.
 //!
+//! A client that directories are delegated to runs the same operations on its own rows ([`Mirror`]); what it has done so
+//! comes to the shard as one mutation (`MutateOp::Logged`).
+//!
 //! Invariants: state changes in `apply` only, and the same live and on replay; a mutation's answer is kept until its
 //! session has acknowledged it, but for [`MetaError::Busy`](forebay_wire::meta::MetaError::Busy), which means that
 //! nothing happened and the same mutation may be sent again; a name that a transaction is moving answers `Busy`; a
