@@ -211,14 +211,18 @@ fn a_pending_job_shows_its_reason_and_progress_and_takes_no_node() {
 }
 
 #[test]
-fn a_requeued_job_finds_its_scratch_and_delivers_once() {
+fn a_requeued_job_finds_its_scratch_which_has_its_capacity_and_delivers_once() {
     let at = start(false, SMALL);
     let body = format!(
-        "if [ \"${{FOREBAY_RESUMED:-0}}\" = 0 ]; then echo first >$FOREBAY_WORK/state; sync; touch /run/lab/shared/began; sleep 600; fi
+        "if [ \"${{FOREBAY_RESUMED:-0}}\" = 0 ]; then
+            dd if=/dev/zero of=$FOREBAY_WORK/big bs=1M count=48 conv=fsync 2>&1 | grep 'Disk quota exceeded' || exit 7
+            rm $FOREBAY_WORK/big; echo first >$FOREBAY_WORK/state; sync; touch /run/lab/shared/began; sleep 600
+        fi
         grep -q first $FOREBAY_WORK/state || exit 1\n{WORK}{RECORD}"
     );
-    let id = at.submit(&format!("{IN}{SCRATCH}{OUT}"), &body);
-    wait::until_true("the first attempt has begun", SOON, || at.lab.shared().join("began").exists()).unwrap();
+    let id = at.submit(&format!("{IN}#FOREBAY scratch capacity=16MiB\n{OUT}"), &body);
+    let began = wait::until_true("the first attempt has begun", SOON, || at.lab.shared().join("began").exists());
+    assert!(began.is_ok(), "{began:?}: {}", at.output(id));
     let control = |args: &[&str]| at.site.slurm.command(&User::root(), "scontrol").args(args).run().unwrap();
     control(&["requeue", &id.to_string()]);
     at.site.slurm.wait_job(id, "is queued again", SOON, |job| job.state() == "PENDING").unwrap();

@@ -71,4 +71,29 @@ pub enum UsageError {
         /// Its cluster.
         cluster: String,
     },
+    /// A quota can only be set on a directory below the root.
+    #[error("{path} cannot have a quota: name a directory below the filesystem's root")]
+    NoQuotaOn {
+        /// The path.
+        path: String,
+    },
+    /// A quota without any limit.
+    #[error("nothing is limited: give --hard-limit, --soft-limit, --hard-files or --soft-files")]
+    NoLimit,
+    /// A quota that is not there.
+    #[error("{owner} has no quota in '{fs}': 'forebay fs quota list {fs}' shows all")]
+    NoQuota {
+        /// Whose.
+        owner: String,
+        /// The filesystem.
+        fs: String,
+    },
+    /// A user or group that this machine does not know.
+    #[error("there is no {what} '{name}' on this machine: give its number")]
+    Unknown {
+        /// User or group.
+        what: &'static str,
+        /// The name given.
+        name: String,
+    },
 }

@@ -13,7 +13,7 @@ use serde_json::json;
 use crate::connect::Connection;
 use crate::error::UsageError;
 use crate::output::{Output, bytes, table};
-use crate::tier;
+use crate::{quota, tier};
 
 #[derive(Subcommand)]
 pub enum Command {
@@ -27,6 +27,9 @@ pub enum Command {
     /// Attach, detach or list cold tiers.
     #[command(subcommand)]
     Tier(tier::Command),
+    /// Limit what users, groups and directories may use.
+    #[command(subcommand)]
+    Quota(quota::Command),
     /// Make files for every object below a URL of an attached tier: metadata only, their bytes come when needed.
     Import {
         /// The filesystem.
@@ -73,6 +76,7 @@ pub async fn run(connection: &Connection, command: Command, output: &Output) -> 
         Command::Create { name } => create(&connection.cluster()?, name, output).await,
         Command::List => list(&connection.cluster()?, output).await,
         Command::Tier(command) => tier::run(connection, command, output).await,
+        Command::Quota(command) => quota::run(connection, command, output).await,
         Command::Import { fs, url, path } => import(&connection.filesystem(&fs).await?, &url, &path, output).await,
         Command::Recall { fs, path, range } => {
             let fs = connection.filesystem(&fs).await?;

@@ -13,6 +13,7 @@ mod host;
 mod job;
 mod local;
 mod output;
+mod quota;
 mod status;
 mod tier;
 

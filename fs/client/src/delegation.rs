@@ -15,7 +15,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use forebay_meta::{Mirror, Run};
-use forebay_types::{Attr, Cred, FsId, InodeId, SessionId, ShardId, Timestamp};
+use forebay_types::{Attr, Cred, FsId, InodeId, Owner, SessionId, ShardId, Timestamp};
 use forebay_wire::meta::{Delegated, LoggedOp, MetaReply, MutateOp, ReadOp};
 use tokio::sync::{Notify, watch};
 use tokio::time::Instant;
@@ -115,49 +115,6 @@ impl Drop for Seal {
     }
 }
 
-/// The inodes that a mutation names.
-pub(crate) fn named(op: &MutateOp) -> Vec<InodeId> {
-    match op {
-        MutateOp::Create { parent, .. }
-        | MutateOp::Mkdir { parent, .. }
-        | MutateOp::Unlink { parent, .. }
-        | MutateOp::Rmdir { parent, .. }
-        | MutateOp::Tmpfile { parent, .. } => vec![*parent],
-        MutateOp::Rename { parent, new_parent, .. } => vec![*parent, *new_parent],
-        MutateOp::Link { ino, parent, .. } => vec![*ino, *parent],
-        MutateOp::CopyRange { from, to, .. } => vec![*from, *to],
-        MutateOp::SetAttr { ino, .. }
-        | MutateOp::SetXattr { ino, .. }
-        | MutateOp::RemoveXattr { ino, .. }
-        | MutateOp::Commit { ino, .. }
-        | MutateOp::Exchange { ino, .. }
-        | MutateOp::Fallocate { ino, .. }
-        | MutateOp::Accessed { ino, .. } => vec![*ino],
-        MutateOp::MakeRoot
-        | MutateOp::AllocateStripes { .. }
-        | MutateOp::EndSession { .. }
-        | MutateOp::ReserveInodes { .. }
-        | MutateOp::Logged { .. } => Vec::new(),
-    }
-}
-
-/// The inode that a read is about.
-fn about(op: &ReadOp) -> Option<InodeId> {
-    match op {
-        ReadOp::Lookup { parent: ino, .. }
-        | ReadOp::ReadDir { dir: ino, .. }
-        | ReadOp::GetAttr { ino }
-        | ReadOp::ReadLink { ino }
-        | ReadOp::GetXattr { ino, .. }
-        | ReadOp::ListXattr { ino }
-        | ReadOp::Open { ino, .. }
-        | ReadOp::Close { ino }
-        | ReadOp::Extents { ino, .. }
-        | ReadOp::Exclusive { ino, .. } => Some(*ino),
-        ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } => None,
-    }
-}
-
 impl Delegations {
     /// Nothing is delegated; with `wanted`, directories are asked for.
     pub fn new(wanted: bool) -> Self {
@@ -193,7 +150,7 @@ impl Delegations {
 
     /// Answers a read from here. `good`: the leases of the shard are. `held`: the session has the inode open.
     pub fn read(&self, good: bool, held: bool, cred: &Cred, op: &ReadOp) -> Here {
-        let Some(ino) = about(op) else { return Here::Nothing };
+        let Some(ino) = op.inode().filter(|_| !matches!(op, ReadOp::Delegate { .. })) else { return Here::Nothing };
         let mut state = self.lock();
         let Some(shard) = state.shards.get_mut(&ino.shard()) else { return Here::Nothing };
         if !shard.mirror.knows(ino) {
@@ -210,7 +167,7 @@ impl Delegations {
 
     /// Carries a mutation out here.
     pub fn run(&self, good: bool, cred: &Cred, op: &MutateOp) -> Here {
-        let names = named(op);
+        let names = op.inodes();
         let Some(first) = names.first() else { return Here::Nothing };
         let mut state = self.lock();
         let logged = state.logged;
@@ -289,6 +246,20 @@ impl Delegations {
         }
     }
 
+    /// Some owners may not grow any more in a shard.
+    pub fn note_over(&self, shard: ShardId, owners: Vec<Owner>) {
+        if let Some(shard) = self.lock().shards.get_mut(&shard) {
+            shard.mirror.note_over(owners);
+        }
+    }
+
+    /// A shard has let somebody grow.
+    pub fn forget_over(&self, shard: ShardId) {
+        if let Some(shard) = self.lock().shards.get_mut(&shard) {
+            shard.mirror.forget_over();
+        }
+    }
+
     /// Numbers were set aside.
     pub fn add_numbers(&self, first: InodeId, count: u32) {
         if let Some(shard) = self.lock().shards.get_mut(&first.shard()) {
@@ -311,7 +282,7 @@ impl Delegations {
             let mirror = &state.shards.get(&dir.shard())?.mirror;
             mirror.find(*dir, name)
         };
-        let mut files = named(op);
+        let mut files = op.inodes();
         match op {
             MutateOp::Unlink { parent, name } => files.extend(behind(parent, name)),
             MutateOp::Rename { parent, name, new_parent, new_name, .. } => {

@@ -24,6 +24,7 @@ mod namespace;
 mod opens;
 mod path;
 mod pool;
+mod quota;
 mod read;
 mod route;
 mod session;

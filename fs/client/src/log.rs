@@ -13,7 +13,7 @@ use forebay_wire::meta::{Grant, MetaAnswer, MetaCall, MetaError, MetaReply, Muta
 use tokio::time::Instant;
 
 use crate::ClientError;
-use crate::delegation::{Batch, Delegations, Here, Seal, named};
+use crate::delegation::{Batch, Delegations, Here, Seal};
 use crate::filesystem::Filesystem;
 use crate::shard::Shards;
 
@@ -37,6 +37,12 @@ impl Detour {
     /// What the shard answered, where it did. The directories go on from there, if that can be followed.
     pub async fn end(mut self, op: &MutateOp, answer: Option<&MetaAnswer>) {
         let refused = answer.is_some_and(|answer| matches!(answer.reply, MetaReply::Error(MetaError::Posix(_))));
+        if let Some(first) = op.inodes().first()
+            && answer.is_some_and(|answer| !matches!(answer.reply, MetaReply::Error(_)))
+            && may_add(op)
+        {
+            self.shards.leases.delegations.forget_over(first.shard());
+        }
         // One after the other is done with: what is left when this is given up is done all the same.
         while let Some(&dir) = self.directories.last() {
             let now = answer.and_then(|answer| answer.grants.iter().find(|grant| grant.attr.ino == dir));
@@ -93,7 +99,7 @@ impl Shards {
 
     /// Carries a mutation out here, if it can be.
     pub(crate) async fn mutate_here(&self, cred: &Cred, op: &MutateOp) -> Result<Option<MetaReply>, ClientError> {
-        let Some(first) = named(op).first().copied() else { return Ok(None) };
+        let Some(first) = op.inodes().first().copied() else { return Ok(None) };
         let mut asked = false;
         loop {
             // Before looking: no news are missed.
@@ -116,7 +122,7 @@ impl Shards {
 
     /// Before a mutation is made by its shard: whatever it is about that is here is so no more, or stands still.
     pub(crate) async fn detour(&self, op: &MutateOp) -> Result<Option<Detour>, ClientError> {
-        let names = named(op);
+        let names = op.inodes();
         let delegations = self.delegations();
         let seals: Vec<Seal> = names.iter().filter_map(|ino| delegations.seal(*ino)).collect();
         if !seals.is_empty() || is_of_names(op) {
@@ -194,8 +200,9 @@ impl Shards {
         let op = MutateOp::Logged { ops };
         let answer = self.call(shard, self.mutation(number.id, &Cred::ROOT, op)).await?;
         match answer.reply {
-            MetaReply::Logged { failed } => {
+            MetaReply::Logged { failed, over } => {
                 self.delegations().arrived(shard);
+                self.delegations().note_over(shard, over);
                 let leased = |grant: &Grant| (grant.mode == LeaseMode::Exclusive).then_some(grant.attr.ino);
                 let leased: HashSet<InodeId> = answer.grants.iter().filter_map(leased).collect();
                 self.not_leased(made.into_iter().filter(|ino| !leased.contains(ino)).collect());
@@ -322,6 +329,11 @@ impl Filesystem {
             }
         }
     }
+}
+
+/// Whether a mutation may be refused for want of quota.
+fn may_add(op: &MutateOp) -> bool {
+    matches!(op, MutateOp::Create { .. } | MutateOp::Mkdir { .. } | MutateOp::Commit { .. })
 }
 
 /// Whether a mutation changes names: such are kept in order over all directories.

@@ -451,6 +451,23 @@ impl Filesystem {
         flushed.and(self.shards.close(ino, told).await)
     }
 
+    /// [`Self::statfs`] as it is for an inode: what its directory's quota leaves, where it counts for one.
+    pub async fn statfs_of(&self, ino: InodeId) -> Result<Statfs, ClientError> {
+        let op = ReadOp::QuotaDir { ino };
+        let dir = match self.shards.read(ino.shard(), &Cred::ROOT, op).await {
+            Ok(MetaReply::QuotaDir(dir)) => dir,
+            // Open and removed: it counts for what it is in, which nobody knows any more.
+            Err(ClientError::Posix(Errno::NoEntry)) => None,
+            Ok(_) => return Err(ClientError::UnexpectedReply { what: "QuotaDir" }),
+            Err(error) => return Err(error),
+        };
+        let all = self.statfs().await?;
+        match dir {
+            Some(dir) => self.within_quota(dir, all).await,
+            None => Ok(all),
+        }
+    }
+
     /// Space and inodes: what the drives that are up can still take, divided by the geometry's overhead.
     pub async fn statfs(&self) -> Result<Statfs, ClientError> {
         let map = self.shards.cluster.map().await?;
@@ -472,6 +489,6 @@ impl Filesystem {
         let share = |bytes: u64| bytes / geometry.width() as u64 * u64::from(geometry.data);
         let up = status.drives.iter().filter(|drive| status.map.drive_is_up(drive.drive));
         let (total, free) = up.fold((0, 0), |(t, f), drive| (t + drive.capacity_bytes, f + drive.free_bytes));
-        Ok(Statfs { total_bytes: share(total), free_bytes: share(free), used_inodes: 0 })
+        Ok(Statfs { total_bytes: share(total), free_bytes: share(free), used_inodes: 0, free_inodes: None })
     }
 }

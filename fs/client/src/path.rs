@@ -40,6 +40,40 @@ impl Filesystem {
         if attr.kind == FileKind::Directory { Ok(attr) } else { Err(Errno::NotDirectory.into()) }
     }
 
+    /// The directory that a directory is in; a root is in itself.
+    pub async fn parent_of(&self, dir: InodeId) -> Result<InodeId, ClientError> {
+        Ok(self.lookup(&Cred::ROOT, dir, b"..").await?.ino)
+    }
+
+    /// The path of a directory, from the root on. [`Errno::NoEntry`] where it has been removed, or is being moved.
+    pub async fn path_of(&self, dir: InodeId) -> Result<String, ClientError> {
+        let mut names = Vec::new();
+        let mut at = dir;
+        while at != self.root() {
+            let parent = self.parent_of(at).await?;
+            names.push(self.name_in(parent, at).await?);
+            at = parent;
+        }
+        let path: String = names.iter().rev().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect();
+        Ok(if path.is_empty() { "/".into() } else { path })
+    }
+
+    /// A name that leads from a directory to an inode.
+    async fn name_in(&self, dir: InodeId, ino: InodeId) -> Result<bytes::Bytes, ClientError> {
+        let mut after = 0;
+        loop {
+            let (entries, end) = self.readdir(&Cred::ROOT, dir, after, WALK_BATCH, false).await?;
+            let own = |entry: &&DirEntry| entry.ino == ino && !matches!(&entry.name[..], b"." | b"..");
+            if let Some(found) = entries.iter().find(own) {
+                return Ok(found.name.clone());
+            }
+            match entries.last() {
+                Some(last) if !end => after = last.cookie,
+                _ => return Err(Errno::NoEntry.into()),
+            }
+        }
+    }
+
     /// All entries of a directory but `.` and `..`, with attributes.
     pub async fn list(&self, cred: &Cred, dir: InodeId) -> Result<Vec<DirEntry>, ClientError> {
         let mut all = Vec::new();

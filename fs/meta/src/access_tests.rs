@@ -36,6 +36,7 @@ fn inode(kind: FileKind, mode: u16, uid: u32, gid: u32) -> Inode {
         acl: None,
         default_acl: None,
         linkable: false,
+        quota_dir: None,
     }
 }
 

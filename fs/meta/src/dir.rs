@@ -21,6 +21,7 @@ pub(crate) struct Birth {
     pub parent: InodeId,
     pub uid: u32,
     pub class: LifetimeClass,
+    pub quota_dir: Option<InodeId>,
     pub inherited: Inherited,
 }
 
@@ -169,6 +170,7 @@ pub(crate) fn born(tx: &Tx<'_>, birth: Birth) -> Inode {
         acl,
         default_acl,
         linkable: false,
+        quota_dir: birth.quota_dir,
     }
 }
 

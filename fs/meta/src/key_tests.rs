@@ -33,6 +33,10 @@ fn keys_are_what_they_always_were() {
         (keys.stripe(stripe), "6d010253 00000006010200000000000000000007"),
         (keys.txn(13), "6d010254 000000000000000d"),
         (keys.uncommitted(SessionId(10), stripe), "6d010255 000000000000000a 00000006010200000000000000000007"),
+        (keys.owner(fs, Owner::User(15)), "6d010256 00000003 75 000000000000000f"),
+        (keys.owner(fs, Owner::Group(15)), "6d010256 00000003 67 000000000000000f"),
+        (keys.budget(fs, Owner::Directory(ino)), "6d010257 00000003 64 0000000000000405"),
+        (keys.quota(fs, Owner::Directory(ino)), "6d010259 00000003 64 0000000000000405"),
         (keys.xattr(fs, ino, b"a"), "6d01025800000003000000000000040561"),
         (keys.session(SessionId(10)), "6d01025a000000000000000a"),
         (keys.cluster(b"a"), "6d01026361"),
@@ -42,6 +46,16 @@ fn keys_are_what_they_always_were() {
     for (key, want) in golden {
         assert_eq!(hex(&key), want.replace(' ', ""));
     }
+}
+
+#[test]
+fn an_owner_is_found_in_its_key() {
+    let keys = Keys(Slot::M, ShardId(1));
+    for owner in [Owner::User(0), Owner::Group(u32::MAX), Owner::Directory(InodeId(u64::MAX))] {
+        assert_eq!(owner_of(&keys.owner(FsId(9), owner)), Some(owner));
+        assert_eq!(fs_of(&keys.owner(FsId(9), owner)), FsId(9));
+    }
+    assert_eq!(owner_of(&keys.usage(FsId(9))), None);
 }
 
 #[test]

@@ -17,7 +17,7 @@ use std::collections::BTreeSet;
 
 use bytes::Bytes;
 use forebay_env::{Durability, Kv};
-use forebay_types::{Attr, Cred, FileKind, FsId, InodeId, Location, OpId, SessionId, ShardId, Timestamp};
+use forebay_types::{Attr, Cred, FileKind, FsId, InodeId, Location, OpId, Owner, SessionId, ShardId, Timestamp};
 use forebay_wire::meta::{Delegated, LoggedOp, MetaError, MetaReply, MutateOp, Mutation, ReadOp};
 
 use crate::error::{Fault, ShardError};
@@ -28,7 +28,7 @@ use crate::read::Reader;
 use crate::record::{CookieRecord, Dentry, Inode, Usage, decode, encode};
 use crate::session::Outcome;
 use crate::tx::Tx;
-use crate::{acl, dir, stripes};
+use crate::{acl, dir, quota, stripes};
 use rows::Rows;
 
 /// Room for the counts of what is freed and was never counted here.
@@ -55,6 +55,8 @@ pub struct Mirror {
     session: SessionId,
     opens: OpenTable,
     directories: BTreeSet<InodeId>,
+    /// Those who may not grow, as far as is known.
+    over: BTreeSet<Owner>,
 }
 
 impl Mirror {
@@ -63,7 +65,16 @@ impl Mirror {
     pub fn new(fs: FsId, session: SessionId, shard: ShardId, shard_count: u16) -> Self {
         let (rows, keys) = (Rows::default(), Keys(Slot::FIRST, shard));
         rows.put(keys.usage(fs), encode(&Usage { inodes: PLENTY, bytes: PLENTY }));
-        Self { rows, keys, shard_count, fs, session, opens: OpenTable::new(), directories: BTreeSet::new() }
+        Self {
+            rows,
+            keys,
+            shard_count,
+            fs,
+            session,
+            opens: OpenTable::new(),
+            directories: BTreeSet::new(),
+            over: BTreeSet::new(),
+        }
     }
 
     /// A directory is delegated.
@@ -78,7 +89,18 @@ impl Mirror {
             self.rows.put(self.keys.cookie(self.fs, dir, cookie), encode(&record));
         }
         self.directories.insert(dir);
+        self.note_over(delegated.over.iter().copied());
         Ok(dir)
+    }
+
+    /// Some owners may not grow any more: what they add is for the shard from now on.
+    pub fn note_over(&mut self, owners: impl IntoIterator<Item = Owner>) {
+        self.over.extend(owners);
+    }
+
+    /// The shard has let somebody grow: nobody is known to be over any more.
+    pub fn forget_over(&mut self) {
+        self.over.clear();
     }
 
     /// Directories that are delegated.
@@ -195,7 +217,7 @@ impl Mirror {
         let here = match op {
             ReadOp::Lookup { parent: dir, .. } | ReadOp::ReadDir { dir, .. } => self.has_directory(*dir),
             ReadOp::Close { ino } => self.opens.holds(self.fs, self.session, *ino),
-            ReadOp::GetAttr { ino } | ReadOp::Open { ino, .. } => self.knows(*ino),
+            ReadOp::GetAttr { ino } | ReadOp::QuotaDir { ino } | ReadOp::Open { ino, .. } => self.knows(*ino),
             // A delegated directory's lists are in its inode; its other extended attributes are not here.
             ReadOp::GetXattr { ino, name } if self.has_directory(*ino) => acl::is_list(name),
             ReadOp::ReadLink { ino }
@@ -203,7 +225,12 @@ impl Mirror {
             | ReadOp::ListXattr { ino }
             | ReadOp::Extents { ino, .. }
             | ReadOp::Exclusive { ino, .. } => self.knows(*ino) && !self.has_directory(*ino),
-            ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } => false,
+            ReadOp::Statfs
+            | ReadOp::Introduce { .. }
+            | ReadOp::Delegate { .. }
+            | ReadOp::Quotas { .. }
+            | ReadOp::OwnerUsage { .. }
+            | ReadOp::Owners { .. } => false,
         };
         if !here {
             return None;
@@ -254,6 +281,10 @@ impl Mirror {
         };
         let mutation = Mutation { fs: self.fs, id, acknowledged_below: 0, cred: cred.clone(), op };
         let outcome = ops::mutate(&mut tx, &mutation, &[]);
+        if outcome.is_ok() && quota::grows_any(&tx, &self.over)? {
+            // The shard knows better, and says so.
+            return Ok(Run::Elsewhere);
+        }
         let outcome = outcome.and_then(|outcome| stripes::settle(&mut tx).map(|()| outcome));
         let reply = match outcome {
             Ok(Outcome::Done(reply)) => reply,

@@ -1,8 +1,10 @@
 //! Reads: answered from applied state, with permission checked, changing nothing but the table of open inodes.
 
 use bytes::Bytes;
-use forebay_env::Kv;
-use forebay_types::{ByteRange, Cred, Errno, FileKind, FsId, InodeId, Location, SessionId, Statfs, Timestamp, limits};
+use forebay_env::{Kv, Pair};
+use forebay_types::{
+    ByteRange, Cred, Errno, FileKind, FsId, InodeId, Location, Owner, SessionId, Statfs, Timestamp, limits,
+};
 use forebay_wire::meta::{Delegated, DirEntry, MetaError, MetaReply, ReadOp};
 
 use crate::access::{self, READ, SEARCH, WRITE};
@@ -12,6 +14,7 @@ use crate::key;
 use crate::name::{self, NameKind};
 use crate::open::OpenTable;
 use crate::ops::xattr::{self, Space};
+use crate::quota;
 use crate::record::{CookieRecord, Inode, decode, encode};
 use crate::shard::{Shard, has_extents};
 use crate::tx::Tx;
@@ -69,13 +72,26 @@ impl Reader<'_> {
             }
             ReadOp::Statfs => {
                 let usage = self.tx.usage(self.fs)?;
-                Ok(MetaReply::Statfs(Statfs { total_bytes: usage.bytes, free_bytes: 0, used_inodes: usage.inodes }))
+                Ok(MetaReply::Statfs(Statfs {
+                    total_bytes: usage.bytes,
+                    free_bytes: 0,
+                    used_inodes: usage.inodes,
+                    free_inodes: None,
+                }))
             }
             ReadOp::Exclusive { ino, .. } => {
                 let inode = self.inode(*ino)?;
                 if has_extents(inode.attr.kind) { Ok(MetaReply::Attr(inode.attr)) } else { Err(Errno::Invalid.into()) }
             }
             ReadOp::Delegate { dir } => self.delegate(*dir),
+            ReadOp::QuotaDir { ino } => Ok(MetaReply::QuotaDir(self.inode(*ino)?.quota_dir)),
+            ReadOp::Quotas { after, limit } => self.quotas(*after, *limit),
+            ReadOp::Owners { after, limit } => self.owners(*after, *limit),
+            ReadOp::OwnerUsage { owners } => {
+                let owners = owners.iter().take(limits::OWNERS_PER_MESSAGE);
+                let usage = owners.map(|owner| quota::usage(&self.tx, self.fs, *owner));
+                usage.collect::<Result<_, _>>().map(MetaReply::OwnerUsage)
+            }
             ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }
     }
@@ -97,8 +113,36 @@ impl Reader<'_> {
             let CookieRecord { name, ino, kind } = decode("directory entry", &value)?;
             names.push(DirEntry { name, ino, kind, cookie: key::number(&key, 16), attr: None });
         }
+        let callers = [Owner::User(self.cred.uid), Owner::Group(self.cred.gid), Owner::Group(dir.attr.gid)];
+        let makers = callers.into_iter().chain(dir.quota_dir.map(Owner::Directory));
+        let over = quota::over(&self.tx, self.fs, makers)?;
         let inode = encode(&dir).into();
-        Ok(MetaReply::Delegated(Box::new(Delegated { now: Timestamp::default(), inode, names })))
+        Ok(MetaReply::Delegated(Box::new(Delegated { now: Timestamp::default(), inode, names, over })))
+    }
+
+    fn quotas(&self, after: Option<Owner>, limit: u32) -> Result<MetaReply, Fault> {
+        self.tx.local(InodeId::ROOT)?;
+        let page = self.page_of_owners(b'Y', after.map(|owner| self.tx.keys.quota(self.fs, owner)), limit)?;
+        let states = page.iter().map(|(_, value)| decode("quota", value));
+        Ok(MetaReply::Quotas(states.collect::<Result<_, _>>()?))
+    }
+
+    fn owners(&self, after: Option<Owner>, limit: u32) -> Result<MetaReply, Fault> {
+        let page = self.page_of_owners(b'V', after.map(|owner| self.tx.keys.owner(self.fs, owner)), limit)?;
+        let mut owners = Vec::with_capacity(page.len());
+        for (key, value) in page {
+            let used = decode("owner's usage", &value)?;
+            owners.extend(key::owner_of(&key).map(|owner| (owner, used)));
+        }
+        Ok(MetaReply::Owners(owners))
+    }
+
+    fn page_of_owners(&self, table: u8, after: Option<Vec<u8>>, limit: u32) -> Result<Vec<Pair>, Fault> {
+        let (mut start, end) = self.tx.keys.of_fs(table, self.fs);
+        if let Some(last) = after {
+            start = key::after(&last);
+        }
+        self.tx.scan(&(start, end), (limit as usize).min(limits::OWNERS_PER_MESSAGE))
     }
 
     fn inode(&self, ino: InodeId) -> Result<Inode, Fault> {

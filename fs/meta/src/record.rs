@@ -12,7 +12,7 @@ use crate::error::ShardError;
 use crate::txn::Plan;
 
 /// Version of the encoding of values: their first byte.
-const VERSION: u8 = 3;
+const VERSION: u8 = 4;
 
 pub(crate) fn encode<T: Serialize>(value: &T) -> Vec<u8> {
     let mut bytes = vec![VERSION];
@@ -48,6 +48,8 @@ pub(crate) struct Inode {
     pub default_acl: Option<Box<Acl>>,
     /// Whether it may be given a name though it has none: a file that was made without one.
     pub linkable: bool,
+    /// The directory whose quota it counts for: the one it is in has the same, but for that directory itself.
+    pub quota_dir: Option<InodeId>,
 }
 
 impl Inode {

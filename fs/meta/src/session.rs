@@ -6,7 +6,9 @@ use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation};
 use crate::entry::Effect;
 use crate::error::Fault;
 use crate::ops;
+use crate::quota;
 use crate::record::{ReplyRecord, SessionRecord};
+use crate::stripes;
 use crate::tx::Tx;
 
 /// How far an operation got with its own entry.
@@ -54,7 +56,9 @@ pub(crate) fn once(
         None => {}
     }
     let before = tx.savepoint();
-    match ops::mutate(tx, mutation, placements) {
+    let outcome = ops::mutate(tx, mutation, placements);
+    let settled = outcome.and_then(|outcome| quota::settle(tx, quota::enforced(&mutation.op)).map(|()| outcome));
+    match settled {
         Ok(Outcome::Done(reply)) => {
             keep(tx, id, &reply)?;
             Ok(Some(reply))
@@ -65,6 +69,9 @@ pub(crate) fn once(
         }
         Err(Fault::Refused(error)) => {
             tx.rollback(before);
+            if let (MetaError::Posix(Errno::Quota), MutateOp::Commit { extents, .. }) = (&error, &mutation.op) {
+                stripes::give_up(tx, id.session, extents)?;
+            }
             let reply = MetaReply::Error(error);
             keep(tx, id, &reply)?;
             Ok(Some(reply))

@@ -2,13 +2,14 @@
 
 use forebay_env::{Batch, Durability, Kv, Prefixed, Visitor};
 use forebay_types::{Attr, FileKind, FsId, InodeId, LogPosition, SessionId, ShardId, StripeId, Timestamp};
-use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, PeerStep};
+use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, PeerStep, QuotaState};
 
 use crate::entry::{Applied, Entry, Input};
 use crate::error::{Fault, ShardError};
 use crate::key::{self, Keys, Slot};
 use crate::open::OpenTable;
 use crate::placement::Placement;
+use crate::quota::{self, Enforce};
 use crate::receipt::ReceiptKey;
 use crate::record::{Dentry, Inode, SessionRecord, TxnRecord, decode};
 use crate::tx::Tx;
@@ -256,6 +257,13 @@ impl<K: Kv> Shard<K> {
         Ok(self.kv.scan(&start, &end, limit)?.iter().map(|(key, _)| (key::fs_of(key), key::ino_of(key))).collect())
     }
 
+    /// Quotas of all filesystems (shard 0).
+    pub fn quotas(&self) -> Result<Vec<(FsId, QuotaState)>, ShardError> {
+        let (start, end) = self.keys.all(b'Y');
+        let rows = self.kv.scan(&start, &end, usize::MAX)?;
+        rows.iter().map(|(key, value)| Ok((key::fs_of(key), decode("quota", value)?))).collect()
+    }
+
     /// Sessions that have changed something here and have not ended.
     pub fn sessions(&self) -> Result<Vec<SessionId>, ShardError> {
         let (start, end) = self.keys.all(b'Z');
@@ -371,8 +379,13 @@ fn run(tx: &mut Tx<'_>, entry: &Entry) -> Result<Option<MetaReply>, ShardError> 
     let result = match &entry.input {
         Input::Mutate(mutation) => session::once(tx, mutation, &entry.placements),
         Input::Peer(step) => txn::peer::answer(tx, step).map(Some),
-        Input::Answer { txn, step, reply } => txn::advance(tx, *txn, *step, reply).map(|()| Some(MetaReply::Done)),
-        Input::Reap { fs, ino } => ops::reap::apply(tx, *fs, *ino).map(Some),
+        Input::Answer { txn, step, reply } => txn::advance(tx, *txn, *step, reply)
+            .and_then(|()| quota::settle(tx, Enforce::No))
+            .map(|()| Some(MetaReply::Done)),
+        Input::Reap { fs, ino } => {
+            let reaped = ops::reap::apply(tx, *fs, *ino);
+            reaped.and_then(|reply| quota::settle(tx, Enforce::No).map(|()| Some(reply)))
+        }
         Input::Erased { stripes } => stripes::erased(tx, stripes).map(|()| Some(MetaReply::Done)),
         Input::Join { session } => session::join(tx, *session).map(Some),
         Input::Cluster { writes } => {
@@ -387,14 +400,17 @@ fn run(tx: &mut Tx<'_>, entry: &Entry) -> Result<Option<MetaReply>, ShardError> 
         }
     };
     let settled = result.and_then(|reply| stripes::settle(tx).map(|()| reply));
-    match settled {
-        Ok(reply) => Ok(reply),
+    let wanted = tx.wanted.take();
+    let reply = match settled {
+        Ok(reply) => reply,
         Err(Fault::Refused(error)) => {
             tx.rollback(before);
-            Ok(Some(MetaReply::Error(error)))
+            Some(MetaReply::Error(error))
         }
-        Err(Fault::Broken(error)) => Err(error),
-    }
+        Err(Fault::Broken(error)) => return Err(error),
+    };
+    tx.effects.extend(wanted);
+    Ok(reply)
 }
 
 /// The shard a new directory goes to: spread by a hash, so that the directories of one job do not share a shard.

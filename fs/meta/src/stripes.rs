@@ -134,6 +134,19 @@ fn discard(tx: &mut Tx<'_>, stripe: StripeId, mut record: StripeRecord) {
     tx.put_raw(tx.keys.garbage(at, stripe), Vec::new());
 }
 
+/// A commit was refused for good: the stripes that it would have been the first to name are garbage.
+pub(crate) fn give_up(tx: &mut Tx<'_>, session: SessionId, extents: &[Extent]) -> Result<(), Fault> {
+    for extent in extents {
+        let Location::Stripe(at) = extent.location else { continue };
+        let allocated = |record: &StripeRecord| record.session == session && record.state == StripeState::Allocated;
+        if let Some(record) = load(tx, at.stripe)?.filter(allocated) {
+            tx.delete(tx.keys.uncommitted(session, at.stripe));
+            discard(tx, at.stripe, record);
+        }
+    }
+    Ok(())
+}
+
 /// The session has ended: what it did not commit is garbage.
 pub(crate) fn abandon(tx: &mut Tx<'_>, session: SessionId) -> Result<(), Fault> {
     let range = tx.keys.of_session(b'U', session);

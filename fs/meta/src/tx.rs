@@ -9,7 +9,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 
 use crate::entry::Effect;
-use crate::error::Fault;
+use crate::error::{Fault, ShardError};
 use crate::key::{self, Keys, Range};
 use crate::record::{Counters, Inode, Usage, decode, encode};
 
@@ -37,6 +37,8 @@ pub(crate) struct Tx<'a> {
     /// Stripes whose live bytes changed.
     pub touched: BTreeSet<StripeId>,
     pub effects: Vec<Effect>,
+    /// What was refused for want of budget; outlives the refusal.
+    pub wanted: Option<Effect>,
     writes: Writes,
     /// What was to be written before, for everything that was written since: newest last.
     undo: Vec<(Vec<u8>, Option<Written>)>,
@@ -64,6 +66,7 @@ impl<'a> Tx<'a> {
             operation: None,
             touched: BTreeSet::new(),
             effects: Vec::new(),
+            wanted: None,
             writes: Writes::new(),
             undo: Vec::new(),
         }
@@ -85,6 +88,19 @@ impl<'a> Tx<'a> {
         changed.sort_unstable();
         changed.dedup();
         changed
+    }
+
+    /// Visits every row of a range that is going to be written, with what the store has of it and what it is to have.
+    pub fn changed_rows(
+        &self,
+        (start, end): &Range,
+        mut visit: impl FnMut(&[u8], Option<&[u8]>, Option<&[u8]>) -> Result<(), ShardError>,
+    ) -> Result<(), ShardError> {
+        for (key, after) in self.writes.range(start.clone()..end.clone()) {
+            let before = self.kv.get(key)?;
+            visit(key, before.as_deref(), after.as_deref())?;
+        }
+        Ok(())
     }
 
     pub fn savepoint(&self) -> Savepoint {

@@ -266,6 +266,7 @@ impl Inner {
         let mut tasks = self.tasks.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         tasks.spawn(member.clone().beat());
         tasks.spawn(member.clone().collect_garbage());
+        tasks.spawn(member.clone().share_quotas());
         tasks.spawn(member.group.clone().run());
         tasks.spawn(member.metadata.clone().lapse());
         let (group, metadata) = (member.group.clone(), member.metadata.clone());

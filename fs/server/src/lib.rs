@@ -20,6 +20,7 @@ mod metadata;
 pub mod mover;
 mod peers;
 mod placement;
+mod quota;
 
 pub use host::{Host, HostConfig, HostError};
 pub use identity::DriveSpec;

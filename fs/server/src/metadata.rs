@@ -14,6 +14,7 @@ mod pulse;
 mod replica;
 mod transfer;
 mod transport;
+mod wants;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -23,7 +24,7 @@ use std::time::Duration;
 use forebay_consensus::{FIRST, Group, encode_members};
 use forebay_env::{Batch, Kv, KvError};
 use forebay_meta::{Input, ReceiptKey, Shard, ShardConfig, ShardError};
-use forebay_types::{Cred, FsId, HostId, OpId, SessionId, ShardId, StripeId};
+use forebay_types::{Cred, FsId, HostId, OpId, SessionId, ShardId, StripeId, Timestamp};
 use forebay_wire::cluster::{ReplicaStatus, UnwantedReplica};
 use forebay_wire::map::ClusterMap;
 use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation};
@@ -215,6 +216,11 @@ impl Metadata {
     /// The term in which this host leads the shard, if it does.
     pub fn leads(&self, shard: ShardId) -> Option<u64> {
         self.table.get(shard)?.lead.get().ready
+    }
+
+    /// The shards' time.
+    pub fn now(&self) -> Timestamp {
+        self.clock.wall()
     }
 
     /// Who leads the shard, as far as this host knows.

@@ -114,4 +114,6 @@ pub struct Statfs {
     pub free_bytes: u64,
     /// Inodes in use.
     pub used_inodes: u64,
+    /// Inodes that can still be made; absent where only space limits that.
+    pub free_inodes: Option<u64>,
 }

@@ -13,6 +13,7 @@ mod ids;
 mod lease;
 pub mod limits;
 mod lock;
+mod quota;
 mod time;
 
 pub use acl::{Acl, Perm};
@@ -26,4 +27,5 @@ pub use ids::{
 };
 pub use lease::LeaseMode;
 pub use lock::{FileLock, LockKind, LockMode, LockSet, LockSpan};
+pub use quota::{DEFAULT_GRACE_SECS, Limits, OverSince, Owner, Quota, Space};
 pub use time::Timestamp;

@@ -53,3 +53,5 @@ pub const LEASE_MS: u64 = 10_000;
 pub const LOCKS_PER_SHARD: usize = 1 << 20;
 /// Most locks that the programs of one node may hold on files of one shard: a new leader is told of them in one message.
 pub const LOCKS_PER_SESSION: usize = 1 << 15;
+/// Most owners of one message about quotas.
+pub const OWNERS_PER_MESSAGE: usize = 4096;

@@ -7,8 +7,8 @@ use std::path::PathBuf;
 
 use forebay_types::{
     ByteRange, Cred, DriveId, Epoch, Errno, Extent, FileLock, FsId, Geometry, HostId, InodeId, LeaseMode,
-    LifetimeClass, Location, LockKind, LockMode, NewMode, ObjectRef, OpId, PgId, SessionId, ShardId, StripeId,
-    StripeRef, TierId, Timestamp, Uuid,
+    LifetimeClass, Limits, Location, LockKind, LockMode, NewMode, ObjectRef, OpId, OverSince, Owner, PgId, Quota,
+    SessionId, ShardId, StripeId, StripeRef, TierId, Timestamp, Uuid,
 };
 use forebay_wire::chunk::{ChunkError, ChunkReply, ChunkRequest, GetChunk, PutChunk, Receipt};
 use forebay_wire::cluster::{
@@ -17,8 +17,8 @@ use forebay_wire::cluster::{
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::lock::{LockCall, LockRefusal, LockReply, LockRequest};
 use forebay_wire::meta::{
-    Behind, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode,
-    PeerAction, PeerStep, ReadOp, TxnId,
+    Allowance, Behind, Budget, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation,
+    OpenInode, PeerAction, PeerStep, QuotaChange, QuotaState, ReadOp, TxnId,
 };
 use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
@@ -106,7 +106,7 @@ fn meta_messages() {
         fs: FsId(1),
         author: SessionId(5),
         now: Timestamp { secs: 1_700_000_000, nanos: 5 },
-        action: PeerAction::AddLink { ino },
+        action: PeerAction::AddLink { ino, quota_dir: None },
     };
     check("meta-peer", &MetaRequest { shard: ShardId(2), epoch: Epoch(1), number: 3, call: MetaCall::Peer(step) });
     let introduce = ReadOp::Introduce {
@@ -119,6 +119,15 @@ fn meta_messages() {
     let introduced = MetaReply::Introduced { number: 1 << 32, exclusive: vec![ino], lost: vec![(ino, lock())] };
     check("meta-answer", &MetaAnswer { reply: introduced, grants: Vec::new(), stale: vec![ino] });
     check("meta-stripes", &MetaReply::Stripes { stripes: vec![stripe()], geometries: vec![CODE] });
+    let owner = Owner::Directory(ino);
+    let allowance = Allowance { up_to: 1 << 30, is_last: true };
+    let budget = Some(Budget { bytes: Some(allowance), inodes: None });
+    check("meta-quota-share", &mutation(MutateOp::Quota(QuotaChange::Share { owner, after: 3, budget })));
+    let limits = Limits { bytes: Some(1 << 40), inodes: Some(1000) };
+    let quota = Quota { hard: limits, soft: Limits::default(), grace_secs: 604_800 };
+    check("meta-quota-set", &mutation(MutateOp::Quota(QuotaChange::Set { owner: Owner::User(1000), quota })));
+    let state = QuotaState { owner, quota: Some(quota), over: OverSince::default(), is_whole: true };
+    check("meta-quotas", &MetaReply::Quotas(vec![state]));
     check("meta-error", &MetaReply::Error(MetaError::Posix(Errno::NotEmpty)));
     check("meta-busy", &MetaReply::Error(MetaError::Busy));
 }

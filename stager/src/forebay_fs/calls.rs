@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 use forebay_client::{ClientError, Filesystem};
-use forebay_types::{Attr, Cred, Errno, FileKind, InodeId, LifetimeClass, Uuid};
+use forebay_types::{Attr, Cred, Errno, FileKind, InodeId, LifetimeClass, Limits, Owner, Quota, Uuid};
 use forebay_wire::meta::{NewNode, RenameHow, SetAttr, XattrWhen};
 
 use crate::core::{NodeMark, ViewSpec};
@@ -92,7 +92,10 @@ impl Calls {
         let jobs = self.fs.make_dirs(&ROOT, JOBS, 0o755).await?.ino;
         let top = self.directory(jobs, &view.job.to_string(), owner, 0o700, None).await?.ino;
         for scratch in &view.scratch {
-            self.directory(top, &scratch.name, owner, 0o700, Some(LifetimeClass::Job)).await?;
+            let made = self.directory(top, &scratch.name, owner, 0o700, Some(LifetimeClass::Job)).await?;
+            if let Some(bytes) = scratch.capacity_bytes {
+                self.limit(made.ino, bytes).await?;
+            }
         }
         self.directory(top, "out", owner, 0o700, Some(LifetimeClass::Job)).await?;
         self.directory(top, CONTROL, (0, 0), 0o755, None).await?;
@@ -105,6 +108,17 @@ impl Calls {
             self.link(inputs, &input.name, &target).await?;
         }
         Ok(())
+    }
+
+    /// Lets a scratch directory have as many bytes and no more, unless it is limited already. The quota goes with the
+    /// directory.
+    async fn limit(&self, dir: InodeId, bytes: u64) -> Result<(), ClientError> {
+        let usage = self.fs.owner_usage_in(dir.shard(), &[Owner::Directory(dir)]).await?;
+        if usage.iter().any(|usage| usage.budget.is_some()) {
+            return Ok(());
+        }
+        let hard = Limits { bytes: Some(bytes), inodes: None };
+        self.fs.set_directory_quota(dir, None, Quota { hard, ..Quota::default() }).await.map(drop)
     }
 
     /// Writes a file beside its final name and renames it over.

@@ -68,7 +68,8 @@ pub(super) fn apply(
     let kind = kind_of(new.node);
     let inherited = access::inherit(&parent, &m.cred, new.mode, kind);
     let ino = dir::next_ino(tx)?;
-    let birth = Birth { ino, kind, parent: new.parent, uid: m.cred.uid, class: parent.class, inherited };
+    let (class, quota_dir) = (parent.class, parent.quota_dir);
+    let birth = Birth { ino, kind, parent: new.parent, uid: m.cred.uid, class, quota_dir, inherited };
     let mut inode = dir::born(tx, birth);
     match new.node {
         NewNode::Symlink(target) => {

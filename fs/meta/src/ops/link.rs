@@ -25,7 +25,7 @@ pub(super) fn apply(
     }
     access::need(&dir, &m.cred, WRITE)?;
     if ino.shard() == tx.me {
-        let attr = peer::add_link(tx, m.fs, ino)?;
+        let attr = peer::add_link(tx, m.fs, ino, dir.quota_dir)?;
         dir::insert(tx, m.fs, &mut dir, name, ino, attr.kind);
         let reply = MetaReply::Entry { ino, kind: attr.kind, attr: Some(attr), created: true };
         return Ok(Outcome::Done(reply));
@@ -33,5 +33,5 @@ pub(super) fn apply(
     let id = txn::begin(tx)?;
     dir::hold(tx, m.fs, parent, name, id);
     let plan = Plan::Link(Link { parent, name: name.clone(), ino });
-    txn::launch(tx, m, id, plan, (ino.shard(), PeerAction::AddLink { ino }))
+    txn::launch(tx, m, id, plan, (ino.shard(), PeerAction::AddLink { ino, quota_dir: dir.quota_dir }))
 }

@@ -4,6 +4,7 @@ use forebay_types::Errno;
 use forebay_wire::meta::{LoggedOp, MetaError, MetaReply, MutateOp, Mutation};
 
 use crate::error::Fault;
+use crate::quota;
 use crate::session::Outcome;
 use crate::tx::Tx;
 
@@ -40,7 +41,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation, ops: &[LoggedOp]) -> Result<M
         }
     }
     tx.now = now;
-    Ok(MetaReply::Logged { failed })
+    Ok(MetaReply::Logged { failed, over: quota::over_by_growth(tx, m.fs)? })
 }
 
 fn one(tx: &mut Tx<'_>, m: &Mutation, logged: &LoggedOp) -> Result<(), Fault> {

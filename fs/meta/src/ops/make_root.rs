@@ -18,7 +18,7 @@ pub(super) fn apply(tx: &mut Tx<'_>, m: &Mutation) -> Result<MetaReply, Fault> {
     if created {
         let class = LifetimeClass::default();
         let inherited = Inherited { gid: 0, mode: 0o755, acl: None, default_acl: None };
-        let birth = Birth { ino, kind: FileKind::Directory, parent: ino, uid: 0, class, inherited };
+        let birth = Birth { ino, kind: FileKind::Directory, parent: ino, uid: 0, class, quota_dir: None, inherited };
         let mut root = dir::born(tx, birth);
         dir::give_birth(tx, m.fs, &mut root)?;
     }

@@ -29,12 +29,12 @@ pub(super) fn apply(
     dir::need_room_for_dir(&dir)?;
     let kind = FileKind::Directory;
     let inherited = access::inherit(&dir, &m.cred, mode, kind);
-    let (uid, class) = (m.cred.uid, dir.class);
+    let (uid, class, quota_dir) = (m.cred.uid, dir.class, dir.quota_dir);
     let shard = shard_of_directory(parent, name, dir.next_cookie, tx.shard_count);
     // What a client makes by itself stays with what it is in: it could not be whole otherwise.
     if shard == tx.me || tx.given.is_some() {
         let ino = dir::next_ino(tx)?;
-        let mut inode = dir::born(tx, Birth { ino, kind, parent, uid, class, inherited });
+        let mut inode = dir::born(tx, Birth { ino, kind, parent, uid, class, quota_dir, inherited });
         dir::give_birth(tx, m.fs, &mut inode)?;
         dir::insert(tx, m.fs, &mut dir, name, ino, kind);
         return Ok(Outcome::Done(MetaReply::Entry { ino, kind, attr: Some(inode.attr), created: true }));
@@ -44,6 +44,6 @@ pub(super) fn apply(
     dir::hold(tx, m.fs, parent, name, id);
     let plan = Plan::Mkdir(Mkdir { parent, name: name.clone(), ino });
     let Inherited { gid, mode, acl, default_acl } = inherited;
-    let action = PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl };
+    let action = PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl, quota_dir };
     txn::launch(tx, m, id, plan, (shard, action))
 }

@@ -13,6 +13,7 @@ mod link;
 pub(crate) mod logged;
 mod make_root;
 mod mkdir;
+mod quota;
 pub(crate) mod reap;
 pub(crate) mod rename;
 mod reserve;
@@ -69,6 +70,7 @@ pub(crate) fn mutate(tx: &mut Tx<'_>, m: &Mutation, placements: &[(PgId, Geometr
         MutateOp::Accessed { ino, at } => accessed::apply(tx, m, *ino, *at),
         MutateOp::ReserveInodes { count } => reserve::apply(tx, *count),
         MutateOp::Logged { ops } => logged::apply(tx, m, ops),
+        MutateOp::Quota(change) => quota::apply(tx, m, change),
     }?;
     Ok(Outcome::Done(reply))
 }

@@ -9,6 +9,7 @@ use crate::access::{self, WRITE};
 use crate::dir;
 use crate::error::Fault;
 use crate::name::{self, NameKind};
+use crate::quota;
 use crate::record::Dentry;
 use crate::session::Outcome;
 use crate::tx::Tx;
@@ -91,6 +92,13 @@ pub(super) fn apply(
     let moves_dir = dentry.kind == FileKind::Directory && !same_dir;
     let owner = access::sticky_owner(&dir, &m.cred);
     if to.dir.shard() == tx.me {
+        let into = dir::need_dir(tx, m.fs, to.dir, &m.cred)?;
+        // A file of this shard can count for another directory at once; what is elsewhere, or has more below it, cannot.
+        let counts_anew =
+            dentry.kind != FileKind::Directory && dentry.ino.shard() == tx.me && how != RenameHow::Exchange;
+        if !counts_anew {
+            quota::need_same(dir.quota_dir, &into)?;
+        }
         let new = Arrival { to, ino: dentry.ino, kind: dentry.kind, how };
         let found = check_arrival(tx, m.fs, &m.cred, &new)?;
         if found.target.is_some_and(|t| t.ino == dentry.ino) {
@@ -116,7 +124,7 @@ pub(super) fn apply(
     }
     let id = txn::begin(tx)?;
     dir::hold(tx, m.fs, from.dir, from.name, id);
-    let mut plan = Rename::new(m, from, to, &dentry, how, owner);
+    let mut plan = Rename::new(m, from, to, (&dentry, dir.quota_dir), how, owner);
     let first = plan.first();
     txn::launch(tx, m, id, Plan::Rename(Box::new(plan)), first)
 }
@@ -157,6 +165,12 @@ fn at_once(
     dir::insert(tx, m.fs, &mut dest, to.name, dentry.ino, dentry.kind);
     if let Some(moved) = &mut moved {
         moved.attr.ctime = tx.now;
+        if source.quota_dir != dest.quota_dir {
+            if moved.is_dir() || moved.attr.nlink != 1 {
+                return Err(Errno::CrossDevice.into());
+            }
+            moved.quota_dir = dest.quota_dir;
+        }
         if moves_dir {
             moved.parent = to.dir;
         }

@@ -21,7 +21,8 @@ pub(super) fn apply(
     let kind = FileKind::Regular;
     let inherited = access::inherit(&dir, &m.cred, mode, kind);
     let ino = dir::next_ino(tx)?;
-    let mut inode = dir::born(tx, Birth { ino, kind, parent, uid: m.cred.uid, class: dir.class, inherited });
+    let (uid, class, quota_dir) = (m.cred.uid, dir.class, dir.quota_dir);
+    let mut inode = dir::born(tx, Birth { ino, kind, parent, uid, class, quota_dir, inherited });
     inode.attr.nlink = 0;
     inode.linkable = linkable;
     dir::give_birth(tx, m.fs, &mut inode)?;

@@ -135,7 +135,7 @@ impl Client {
             return;
         }
         let done = self.world.ok(&Cred::ROOT, SHARD, MutateOp::Logged { ops: ops.clone() });
-        assert_eq!(done, MetaReply::Logged { failed: Vec::new() }, "{ops:#?}");
+        assert_eq!(done, MetaReply::Logged { failed: Vec::new(), over: Vec::new() }, "{ops:#?}");
         self.world.settle();
     }
 
@@ -271,7 +271,7 @@ fn a_log_sent_twice_is_done_once_and_one_of_somebody_else_s_numbers_not_at_all()
     let ops = client.log.clone();
     let log = client.world.mutation(CLIENT, &Cred::ROOT, MutateOp::Logged { ops: ops.clone() });
     for _ in 0..2 {
-        assert_eq!(client.world.send(SHARD, &log), MetaReply::Logged { failed: Vec::new() });
+        assert_eq!(client.world.send(SHARD, &log), MetaReply::Logged { failed: Vec::new(), over: Vec::new() });
     }
     // The same number once more, one that nobody was given, and one of another shard.
     let used = ops[0].ino.unwrap();
@@ -279,14 +279,14 @@ fn a_log_sent_twice_is_done_once_and_one_of_somebody_else_s_numbers_not_at_all()
         let op = make(dir, "y", NewNode::File, 0o600);
         let again = LoggedOp { ino: Some(ino), op, ..ops[0].clone() };
         let reply = client.world.ok(&Cred::ROOT, SHARD, MutateOp::Logged { ops: vec![again] });
-        let MetaReply::Logged { failed } = reply else { panic!("{reply:?}") };
+        let MetaReply::Logged { failed, .. } = reply else { panic!("{reply:?}") };
         assert_eq!(failed.len(), 1, "{ino}: {failed:?}");
     }
     // What is no part of a log is refused by itself.
     let op = MutateOp::Tmpfile { parent: dir, mode: 0o600.into(), linkable: true };
     let nameless = LoggedOp { ino: None, op, ..ops[0].clone() };
     let reply = client.world.ok(&Cred::ROOT, SHARD, MutateOp::Logged { ops: vec![nameless] });
-    assert_eq!(reply, MetaReply::Logged { failed: vec![(0, MetaError::Posix(Errno::Invalid))] });
+    assert_eq!(reply, MetaReply::Logged { failed: vec![(0, MetaError::Posix(Errno::Invalid))], over: Vec::new() });
 }
 
 #[test]

@@ -6,6 +6,7 @@ mod errnos;
 mod lists;
 mod namespace;
 mod permissions;
+mod quota;
 mod sessions;
 mod shapes;
 pub(crate) mod world;

@@ -6,12 +6,12 @@ use std::sync::Arc;
 use bytes::Bytes;
 use forebay_env::{Batch, Durability, Kv, MemoryKv};
 use forebay_types::{
-    Cred, Errno, FileKind, FsId, Geometry, InodeId, LifetimeClass, LogPosition, OpId, PgId, SessionId, ShardId,
-    Timestamp,
+    Cred, Errno, FileKind, FsId, Geometry, InodeId, LifetimeClass, Limits, LogPosition, OpId, Owner, PgId, SessionId,
+    ShardId, Space, Timestamp,
 };
-use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, NewNode, ReadOp};
+use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, NewNode, QuotaChange, ReadOp};
 
-use crate::{Applied, Effect, Input, OpenTable, Placement, ReceiptKey, Shard, ShardConfig};
+use crate::{Applied, Decision, Effect, Input, OpenTable, Placement, ReceiptKey, Shard, ShardConfig, decide};
 
 pub const FS: FsId = FsId(1);
 pub const CODE: Geometry = Geometry { data: 2, parity: 1 };
@@ -52,6 +52,10 @@ pub struct World {
     pub trouble: u64,
     /// One in so many steps is a crash; 0 for none.
     pub crashes: u64,
+    /// What was refused for want of budget, until somebody shares out.
+    pub wanted: Vec<(ShardId, Owner, Space)>,
+    /// What owners may have; with any, whoever is refused for want of budget has it shared out.
+    pub limits: BTreeMap<Owner, Limits>,
     flying: Vec<(ShardId, Input)>,
     replies: BTreeMap<OpId, MetaReply>,
     sequence: BTreeMap<SessionId, u64>,
@@ -84,6 +88,8 @@ impl World {
             now: Timestamp { secs: 1_000_000, nanos: 0 },
             trouble: 0,
             crashes: 0,
+            wanted: Vec::new(),
+            limits: BTreeMap::new(),
             flying: Vec::new(),
             replies: BTreeMap::new(),
             sequence: BTreeMap::new(),
@@ -116,6 +122,7 @@ impl World {
                     self.hosts[usize::from(to.0)].opens.opened(fs, session, ino);
                 }
                 Effect::Orphaned { fs, ino } => self.fly(to, Input::Reap { fs, ino }),
+                Effect::Wanted { owner, wanted, .. } => self.wanted.push((to, owner, wanted)),
                 Effect::SessionEnded { session } => {
                     let host = &mut self.hosts[usize::from(to.0)];
                     host.opens.end_session(session);
@@ -210,6 +217,7 @@ impl World {
             match reply {
                 Some(MetaReply::Error(MetaError::Busy)) => {
                     self.replies.remove(&mutation.id);
+                    self.share();
                     self.happen();
                 }
                 Some(reply) if self.trouble == 0 || self.dice.roll(2) == 0 => return reply,
@@ -217,6 +225,35 @@ impl World {
             }
         }
         panic!("no answer to {mutation:?}");
+    }
+
+    /// Shares out what was wanted since the last time, as the host that leads shard 0 does.
+    pub fn share(&mut self) {
+        let wanted = std::mem::take(&mut self.wanted);
+        let owners: BTreeSet<Owner> = wanted.iter().map(|(_, owner, _)| *owner).collect();
+        for owner in owners {
+            self.share_one(owner, &wanted);
+        }
+    }
+
+    pub fn share_one(&mut self, owner: Owner, wanted: &[(ShardId, Owner, Space)]) {
+        let mut usage = BTreeMap::new();
+        for n in 0..self.hosts.len() as u16 {
+            let op = ReadOp::OwnerUsage { owners: vec![owner] };
+            let Ok(MetaReply::OwnerUsage(found)) = self.read(&Cred::ROOT, ShardId(n), &op) else { panic!("usage") };
+            let mut found = found[0];
+            for (_, _, space) in wanted.iter().filter(|(at, of, _)| (*at, *of) == (ShardId(n), owner)) {
+                let most = &mut found.wanted;
+                *most = Space { bytes: most.bytes.max(space.bytes), inodes: most.inodes.max(space.inodes) };
+            }
+            usage.insert(ShardId(n), found);
+        }
+        for Decision { shard, after, budget } in decide(self.limits.get(&owner).copied(), &usage, &BTreeMap::new()) {
+            let change = QuotaChange::Share { owner, after, budget };
+            let mutation = self.mutation(SessionId(8), &Cred::ROOT, MutateOp::Quota(change));
+            // One that is lost is made again with the next that is refused.
+            self.submit(shard, Input::Mutate(Box::new(mutation)));
+        }
     }
 
     pub fn call(&mut self, cred: &Cred, to: ShardId, op: MutateOp) -> Result<MetaReply, MetaError> {

@@ -10,6 +10,7 @@ use crate::error::Fault;
 use crate::key;
 use crate::name::{self, NameKind};
 use crate::ops::rename::{Arrival, Place, check_arrival};
+use crate::quota::{self, Enforce};
 use crate::record::Inode;
 use crate::tx::Tx;
 
@@ -32,7 +33,8 @@ pub(crate) fn answer(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Faul
         tx.delete_all(&(from, to))?;
     }
     let before = tx.savepoint();
-    let reply = match act(tx, step) {
+    let acted = act(tx, step).and_then(|reply| quota::settle(tx, Enforce::Yes).map(|()| reply));
+    let reply = match acted {
         Ok(reply) => reply,
         Err(Fault::Refused(error)) => {
             tx.rollback(before);
@@ -47,19 +49,20 @@ pub(crate) fn answer(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Faul
 fn act(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Fault> {
     let (fs, txn) = (step.fs, step.txn);
     match &step.action {
-        PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl } => {
+        PeerAction::MakeDirectory { ino, parent, mode, uid, gid, class, acl, default_acl, quota_dir } => {
             tx.local(*ino)?;
             let (acl, default_acl) = (acl.clone(), default_acl.clone());
             let inherited = Inherited { gid: *gid, mode: *mode, acl, default_acl };
             let kind = FileKind::Directory;
-            let mut inode =
-                dir::born(tx, Birth { ino: *ino, kind, parent: *parent, uid: *uid, class: *class, inherited });
+            let (ino, parent, quota_dir) = (*ino, *parent, *quota_dir);
+            let birth = Birth { ino, kind, parent, uid: *uid, class: *class, quota_dir, inherited };
+            let mut inode = dir::born(tx, birth);
             dir::give_birth(tx, fs, &mut inode)?;
             Ok(MetaReply::Attr(inode.attr))
         }
         PeerAction::KillDirectory { ino, owner } => kill(tx, fs, txn, *ino, *owner),
         PeerAction::ReviveDirectory { ino } => revive(tx, fs, txn, *ino),
-        PeerAction::AddLink { ino } => add_link(tx, fs, *ino).map(MetaReply::Attr),
+        PeerAction::AddLink { ino, quota_dir } => add_link(tx, fs, *ino, *quota_dir).map(MetaReply::Attr),
         PeerAction::DropLink { ino, owner } => {
             let mut inode = dir::need_inode(tx, fs, *ino)?;
             access::need_owner(&inode, *owner)?;
@@ -138,11 +141,12 @@ fn need_directory(tx: &Tx<'_>, fs: FsId, ino: InodeId) -> Result<Inode, Fault> {
 }
 
 /// One more name for a file, or the first one of a file that was made without.
-pub(crate) fn add_link(tx: &mut Tx<'_>, fs: FsId, ino: InodeId) -> Result<Attr, Fault> {
+pub(crate) fn add_link(tx: &mut Tx<'_>, fs: FsId, ino: InodeId, quota_dir: Option<InodeId>) -> Result<Attr, Fault> {
     let mut inode = dir::need_inode(tx, fs, ino)?;
     if inode.is_dir() {
         return Err(Errno::NotPermitted.into());
     }
+    quota::need_same(quota_dir, &inode)?;
     match inode.attr.nlink {
         0 if !inode.linkable => return Err(Errno::NoEntry.into()),
         0 => tx.delete(tx.keys.orphan(fs, ino)),
@@ -177,13 +181,14 @@ fn revive(tx: &mut Tx<'_>, fs: FsId, txn: TxnId, ino: InodeId) -> Result<MetaRep
 }
 
 fn reserve(tx: &mut Tx<'_>, fs: FsId, txn: TxnId, action: &PeerAction) -> Result<MetaReply, Fault> {
-    let PeerAction::ReserveName { parent, name, ino, kind, how, cred } = action else {
+    let PeerAction::ReserveName { parent, name, ino, kind, how, cred, quota_dir } = action else {
         return Err(Errno::Invalid.into());
     };
     if name::check(name)? != NameKind::Plain {
         return Err(Errno::Busy.into());
     }
     let to = Place { dir: *parent, name };
+    quota::need_same(*quota_dir, &dir::need_dir(tx, fs, *parent, cred)?)?;
     let found = check_arrival(tx, fs, cred, &Arrival { to, ino: *ino, kind: *kind, how: *how })?;
     dir::hold(tx, fs, *parent, name, txn);
     let owner = found.target.and(found.owner);

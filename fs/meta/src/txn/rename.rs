@@ -53,6 +53,8 @@ pub(crate) struct Rename {
     kind: FileKind,
     how: RenameHow,
     cred: Cred,
+    /// The directory whose quota both directories count for.
+    quota_dir: Option<InodeId>,
     /// Who must own the moved inode.
     owner: Option<u32>,
     target: Option<(InodeId, FileKind)>,
@@ -74,7 +76,7 @@ impl Rename {
         m: &Mutation,
         from: Place<'_>,
         to: Place<'_>,
-        dentry: &Dentry,
+        (dentry, quota_dir): (&Dentry, Option<InodeId>),
         how: RenameHow,
         owner: Option<u32>,
     ) -> Self {
@@ -87,6 +89,7 @@ impl Rename {
             kind: dentry.kind,
             how,
             cred: m.cred.clone(),
+            quota_dir,
             owner,
             target: None,
             target_owner: None,
@@ -120,7 +123,10 @@ impl Rename {
         match state {
             State::Reserve => {
                 let (how, cred) = (self.how, self.cred.clone());
-                Some((parent.shard(), PeerAction::ReserveName { parent, name, ino, kind, how, cred }))
+                Some((
+                    parent.shard(),
+                    PeerAction::ReserveName { parent, name, ino, kind, how, cred, quota_dir: self.quota_dir },
+                ))
             }
             State::MoveBegin => {
                 let action = PeerAction::MoveBegin { moved: ino, into: parent };

@@ -320,16 +320,17 @@ impl forebay_fuse::Filesystem for Front {
         self.ops.fs.sync_names().await.map_err(refuse(at))
     }
 
-    async fn statfs(&self, at: &Context, _node: NodeId) -> Result<StatFs, Errno> {
-        let space = self.ops.fs.statfs().await.map_err(refuse(at))?;
+    async fn statfs(&self, at: &Context, node: NodeId) -> Result<StatFs, Errno> {
+        let space = self.ops.fs.statfs_of(inode(node)).await.map_err(refuse(at))?;
+        let free_inodes = space.free_inodes.unwrap_or(FREE_INODES);
         let unit = u64::from(STATFS_UNIT);
         let free = space.free_bytes / unit;
         Ok(StatFs {
             blocks: space.total_bytes / unit,
             blocks_free: free,
             blocks_available: free,
-            files: space.used_inodes + FREE_INODES,
-            files_free: FREE_INODES,
+            files: space.used_inodes + free_inodes,
+            files_free: free_inodes,
             block_bytes: STATFS_UNIT,
             name_max: limits::NAME_MAX as u32,
         })

@@ -1,17 +1,23 @@
 //! Calls of the meta service: who may be answered when, and what may be believed of the answer.
 
-use std::collections::BTreeSet;
+mod claims;
+mod grants;
+mod reads;
+
 use std::time::Duration;
 
-use forebay_meta::{Claim, Exclusive, Input, OpenTable, ShardError, Wish};
-use forebay_types::{Cred, Errno, FileKind, FsId, InodeId, LeaseMode, SessionId, Timestamp};
+use forebay_meta::{Claim, Input, ShardError};
+use forebay_types::{Cred, Errno, FsId, InodeId, SessionId};
 use forebay_wire::meta::{
-    Behind, Grant, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode,
-    PeerAction, PeerStep, ReadOp,
+    Behind, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, OpenInode,
+    PeerStep, ReadOp,
 };
 
 use super::leases::{Desk, Told};
-use super::{AnyShard, Metadata, Served, read_lock};
+use super::{Metadata, Served, read_lock};
+use claims::{Claimant, directory_of, made_by_client, written};
+use grants::Granting;
+use reads::read_now;
 
 /// The session of what hosts do by themselves: it has no leases.
 const OWN: SessionId = SessionId(0);
@@ -146,7 +152,11 @@ impl Metadata {
             if let Err(error) = self.admit(served, desk, by.session, by.number) {
                 return Some((MetaReply::Error(error).into(), Ok(Vec::new())));
             }
-            let answer = read_now(&shard, &mut opens, desk, (self.clock.nanos(), self.clock.wall()), by, op)?;
+            let now = self.clock.nanos();
+            let mut answer = read_now(&shard, &mut opens, desk, (now, self.clock.wall()), by, op)?;
+            if let (ReadOp::OwnerUsage { owners }, MetaReply::OwnerUsage(usage)) = (op, &mut answer.reply) {
+                served.wants.add_to(by.fs, owners, usage, now);
+            }
             let ends = matches!(op, ReadOp::Close { .. });
             Some((answer, if ends { shard.reaps(&mut opens) } else { Ok(Vec::new()) }))
         })
@@ -218,325 +228,11 @@ impl Metadata {
         reply
     }
 
-    /// Waits until nobody else writes behind these inodes, and keeps it so until the claims are dropped.
-    async fn claim<'a>(
-        &self,
-        served: &'a Served,
-        fs: FsId,
-        by: Claimant,
-        inodes: Vec<InodeId>,
-    ) -> Result<Claims<'a>, MetaError> {
-        let mut news = served.leases.watch();
-        let mut claims = Claims { served, fs, inodes: Vec::new() };
-        loop {
-            let waits = served.leases.with(|desk| {
-                if let Claimant::Session(session, number) = by {
-                    self.admit(served, desk, session, number)?;
-                }
-                let now = self.clock.nanos();
-                let mut claim = |ino: &InodeId| match by {
-                    Claimant::Session(session, _) => desk.table.claim((fs, *ino), session, now),
-                    Claimant::Shard => desk.table.claim_undelegated((fs, *ino), now),
-                };
-                let missing = inodes.iter().filter(|ino| !claims.inodes.contains(ino));
-                let got: Vec<InodeId> = missing.filter(|ino| claim(ino)).copied().collect();
-                claims.inodes.extend(got);
-                Ok::<_, MetaError>(claims.inodes.len() < inodes.len())
-            })?;
-            if !waits {
-                return Ok(claims);
-            }
-            let _ = news.changed().await;
-        }
-    }
-
-    /// Claims the directories of this shard that a mutation moves or removes by a name: what somebody, the author
-    /// included, has done in them by itself has to be known first.
-    async fn claim_directories_below<'a>(
-        &self,
-        served: &'a Served,
-        fs: FsId,
-        op: &MutateOp,
-    ) -> Result<Claims<'a>, MetaError> {
-        let find = || {
-            let shard = read_lock(&served.shard);
-            let find = |(dir, name): (InodeId, &[u8])| shard.find(fs, dir, name).ok().flatten();
-            let found = moved(op).into_iter().filter(|(dir, _)| dir.shard() == served.id).filter_map(find);
-            let directories = found.filter(|(ino, kind)| *kind == FileKind::Directory && ino.shard() == served.id);
-            directories.map(|(ino, _)| ino).collect::<Vec<InodeId>>()
-        };
-        loop {
-            let found = find();
-            let claims = self.claim(served, fs, Claimant::Shard, found.clone()).await?;
-            if find() == found {
-                return Ok(claims);
-            }
-        }
-    }
-
     /// Waits until nobody believes any more what was before the changes that this one is to be told of.
     async fn settled(&self, served: &Served, told: Told) {
         let mut news = served.leases.watch();
         while !served.leases.with(|desk| desk.may_tell(told)) {
             let _ = news.changed().await;
-        }
-    }
-}
-
-/// Who claims inodes.
-#[derive(Clone, Copy)]
-enum Claimant {
-    /// A session, by the number of its introduction.
-    Session(SessionId, u64),
-    /// Another shard.
-    Shard,
-}
-
-/// Inodes that nobody else may begin to write behind.
-struct Claims<'a> {
-    served: &'a Served,
-    fs: FsId,
-    inodes: Vec<InodeId>,
-}
-
-impl Drop for Claims<'_> {
-    fn drop(&mut self) {
-        if self.inodes.is_empty() {
-            return;
-        }
-        let (fs, inodes) = (self.fs, &self.inodes);
-        self.served.leases.with(|desk| inodes.iter().for_each(|ino| desk.table.unclaim((fs, *ino))));
-        self.served.leases.notify();
-    }
-}
-
-/// Answers a read from what is applied, if that may be told now.
-fn read_now(
-    shard: &AnyShard,
-    opens: &mut OpenTable,
-    desk: &mut Desk,
-    (now, wall): (u64, Timestamp),
-    by: &Reader<'_>,
-    op: &ReadOp,
-) -> Option<MetaAnswer> {
-    let here = |ino: &InodeId| ino.shard() == shard.id();
-    for ino in told_of(op).into_iter().filter(here) {
-        let inode = (by.fs, ino);
-        // Whoever gives up what it believes of a file may wait for pages that are being read, so for this.
-        let late = matches!(op, ReadOp::Extents { .. }) && desk.table.is_giving(inode, by.session);
-        if !late && !desk.table.may_read(inode, by.session, now) {
-            return None;
-        }
-    }
-    if let ReadOp::Delegate { dir } = op
-        && here(dir)
-    {
-        let found = shard.read(by.fs, by.session, by.cred, op, opens);
-        if let MetaReply::Error(_) = found {
-            return Some(found.into());
-        }
-        match desk.table.exclusive((by.fs, *dir), by.session, Wish::Gladly, now) {
-            Exclusive::Granted => {}
-            Exclusive::Wait => return None,
-            Exclusive::Refused => return Some(MetaReply::Error(Errno::Again.into()).into()),
-        }
-    }
-    if let ReadOp::Exclusive { ino, must } = op
-        && here(ino)
-    {
-        let wish = if *must { Wish::Must } else { Wish::Gladly };
-        if desk.table.exclusive((by.fs, *ino), by.session, wish, now) == Exclusive::Wait {
-            return None;
-        }
-    }
-    let mut reply = shard.read(by.fs, by.session, by.cred, op, opens);
-    let mut grants = Granting::new(shard, desk, now, by.fs, by.session);
-    match (&mut reply, op) {
-        (MetaReply::Entry { ino, attr: Some(_), .. }, ReadOp::Lookup { parent, .. }) => {
-            if !grants.desk.table.may_read((by.fs, *ino), by.session, now) {
-                return None;
-            }
-            grants.shared(*parent);
-            grants.shared(*ino);
-        }
-        (
-            MetaReply::Entry { .. } | MetaReply::Error(MetaError::Posix(Errno::NoEntry)),
-            ReadOp::Lookup { parent, .. },
-        ) => {
-            grants.shared(*parent);
-        }
-        (MetaReply::Error(_), _) => {}
-        (MetaReply::Entries { entries, .. }, ReadOp::ReadDir { dir, .. }) => {
-            grants.shared(*dir);
-            for entry in entries {
-                let inode = (by.fs, entry.ino);
-                // What somebody else has not said yet is asked for on its own.
-                entry.attr = entry.attr.take().filter(|_| grants.desk.table.is_true(inode, by.session));
-                if entry.attr.is_some() {
-                    grants.shared(entry.ino);
-                }
-            }
-        }
-        (MetaReply::Attr(attr), ReadOp::Open { ino, write: true, .. }) if attr.kind == FileKind::Regular => {
-            grants.exclusive(*ino);
-        }
-        (MetaReply::Delegated(delegated), ReadOp::Delegate { dir }) => {
-            delegated.now = wall;
-            grants.exclusive(*dir);
-        }
-        (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. }) => {}
-        _ => told_of(op).into_iter().for_each(|ino| grants.shared(ino)),
-    }
-    let grants = grants.grants;
-    Some(MetaAnswer { reply, grants, stale: Vec::new() })
-}
-
-/// The inodes that a read tells of by what it names.
-fn told_of(op: &ReadOp) -> Vec<InodeId> {
-    match op {
-        ReadOp::Lookup { parent: ino, .. }
-        | ReadOp::ReadDir { dir: ino, .. }
-        | ReadOp::GetAttr { ino }
-        | ReadOp::ReadLink { ino }
-        | ReadOp::GetXattr { ino, .. }
-        | ReadOp::ListXattr { ino }
-        | ReadOp::Open { ino, .. }
-        | ReadOp::Extents { ino, .. }
-        | ReadOp::Exclusive { ino, .. }
-        | ReadOp::Delegate { dir: ino } => vec![*ino],
-        ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } => Vec::new(),
-    }
-}
-
-/// What a mutation changes in a way that does not go together with what somebody writes behind, or does by itself in a
-/// directory.
-fn written(op: &MutateOp) -> Vec<InodeId> {
-    match op {
-        MutateOp::SetAttr { ino, .. }
-        | MutateOp::SetXattr { ino, .. }
-        | MutateOp::RemoveXattr { ino, .. }
-        | MutateOp::Commit { ino, .. }
-        | MutateOp::Exchange { ino, .. }
-        | MutateOp::Fallocate { ino, .. }
-        | MutateOp::Accessed { ino, .. } => vec![*ino],
-        MutateOp::CopyRange { from, to, .. } if from == to => vec![*to],
-        MutateOp::CopyRange { from, to, .. } => vec![*from, *to],
-        MutateOp::Create { parent, .. }
-        | MutateOp::Mkdir { parent, .. }
-        | MutateOp::Unlink { parent, .. }
-        | MutateOp::Rmdir { parent, .. }
-        | MutateOp::Link { parent, .. }
-        | MutateOp::Tmpfile { parent, .. } => vec![*parent],
-        MutateOp::Rename { parent, new_parent, .. } if parent == new_parent => vec![*parent],
-        MutateOp::Rename { parent, new_parent, .. } => vec![*parent, *new_parent],
-        MutateOp::Logged { ops } => {
-            let mut all: Vec<InodeId> = ops.iter().flat_map(|logged| written(&logged.op)).collect();
-            let made = made_by_client(op);
-            all.retain(|ino| !made.contains(ino));
-            all.sort_unstable();
-            all.dedup();
-            all
-        }
-        MutateOp::MakeRoot
-        | MutateOp::AllocateStripes { .. }
-        | MutateOp::ReserveInodes { .. }
-        | MutateOp::EndSession { .. } => Vec::new(),
-    }
-}
-
-/// The names by which a mutation may move or remove directories.
-fn moved(op: &MutateOp) -> Vec<(InodeId, &[u8])> {
-    match op {
-        MutateOp::Rmdir { parent, name } => vec![(*parent, name)],
-        MutateOp::Rename { parent, name, new_parent, new_name, .. } => {
-            vec![(*parent, name), (*new_parent, new_name)]
-        }
-        _ => Vec::new(),
-    }
-}
-
-/// What a client has made by itself.
-fn made_by_client(op: &MutateOp) -> BTreeSet<InodeId> {
-    match op {
-        MutateOp::Logged { ops } => ops.iter().filter_map(|logged| logged.ino).collect(),
-        _ => BTreeSet::new(),
-    }
-}
-
-/// The directory that another shard's step is about.
-fn directory_of(action: &PeerAction) -> Option<InodeId> {
-    match action {
-        PeerAction::KillDirectory { ino, .. }
-        | PeerAction::ReviveDirectory { ino }
-        | PeerAction::SetParent { ino, .. }
-        | PeerAction::InsertName { parent: ino, .. }
-        | PeerAction::ReserveName { parent: ino, .. }
-        | PeerAction::ReleaseName { parent: ino, .. } => Some(*ino),
-        PeerAction::MakeDirectory { .. }
-        | PeerAction::AddLink { .. }
-        | PeerAction::DropLink { .. }
-        | PeerAction::MoveBegin { .. }
-        | PeerAction::MoveDone { .. }
-        | PeerAction::ParentOf { .. }
-        | PeerAction::MayMove { .. } => None,
-    }
-}
-
-/// Leases that go out with an answer.
-struct Granting<'a> {
-    shard: &'a AnyShard,
-    desk: &'a mut Desk,
-    now: u64,
-    fs: FsId,
-    to: SessionId,
-    grants: Vec<Grant>,
-}
-
-impl<'a> Granting<'a> {
-    fn new(shard: &'a AnyShard, desk: &'a mut Desk, now: u64, fs: FsId, to: SessionId) -> Self {
-        Self { shard, desk, now, fs, to, grants: Vec::new() }
-    }
-
-    fn add(&mut self, ino: InodeId, mode: Option<LeaseMode>) -> bool {
-        let Some(mode) = mode else { return false };
-        match self.shard.attr(self.fs, ino) {
-            Ok(Some(attr)) => {
-                self.grants.push(Grant { attr, mode });
-                true
-            }
-            // Gone since: there is nothing to believe.
-            Ok(None) => {
-                self.desk.table.give(self.to, (self.fs, ino), None, 0);
-                false
-            }
-            Err(error) => {
-                tracing::error!(%ino, %error, "attributes cannot be read");
-                false
-            }
-        }
-    }
-
-    /// What it has already; whether it has.
-    fn renewed(&mut self, ino: InodeId) -> bool {
-        let mode = self.desk.table.has((self.fs, ino), self.to);
-        self.add(ino, mode)
-    }
-
-    /// The right to believe; not of an inode of another shard.
-    fn shared(&mut self, ino: InodeId) {
-        if ino.shard() == self.shard.id() && self.desk.table.may_read((self.fs, ino), self.to, self.now) {
-            let mode = self.desk.table.share((self.fs, ino), self.to, self.now);
-            self.add(ino, mode);
-        }
-    }
-
-    /// The right to write behind, if that is in nobody's way; else to believe.
-    fn exclusive(&mut self, ino: InodeId) {
-        let inode = (self.fs, ino);
-        if self.desk.table.exclusive(inode, self.to, Wish::IfFree, self.now) == Exclusive::Granted {
-            self.add(ino, Some(LeaseMode::Exclusive));
-        } else {
-            self.shared(ino);
         }
     }
 }

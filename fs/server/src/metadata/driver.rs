@@ -368,6 +368,9 @@ impl Driver {
                     self.outbox.submit(Work::Input { shard: id, input: Input::Reap { fs, ino }, waiter: None });
                 }
                 Effect::Orphaned { .. } | Effect::Reply { .. } | Effect::Opened { .. } => {}
+                Effect::Wanted { fs, owner, wanted } => {
+                    replica.served.wants.note(fs, owner, wanted, self.clock.nanos())
+                }
                 Effect::SessionEnded { session } => tracing::debug!(%session, shard = %id, "session ended"),
             }
         }

@@ -17,6 +17,7 @@ use tokio::time::Instant;
 
 use super::lead::{Lead, LeadState};
 use super::leases::{Changes, LeaseDesk, Told};
+use super::wants::Wants;
 use super::{AnyShard, read_lock};
 use crate::clock::Clock;
 use crate::placement::MapPlacement;
@@ -37,6 +38,7 @@ pub(crate) struct Served {
     /// What sessions may believe. Locked after `opens` and before `shard`.
     pub leases: LeaseDesk,
     pub lead: Lead,
+    pub wants: Wants,
     status: Mutex<ReplicaStatus>,
 }
 
@@ -124,7 +126,15 @@ impl Replica {
         });
         let (shard, opens) = (RwLock::new(shard), Mutex::new(OpenTable::after_failover()));
         Ok(Self {
-            served: Arc::new(Served { id, shard, opens, leases: LeaseDesk::default(), lead: Lead::new(), status }),
+            served: Arc::new(Served {
+                id,
+                shard,
+                opens,
+                leases: LeaseDesk::default(),
+                lead: Lead::new(),
+                wants: Wants::default(),
+                status,
+            }),
             group,
             fetching: false,
             led_ticks: 0,

@@ -57,6 +57,8 @@ pub enum PeerAction {
         acl: Option<Box<Acl>>,
         /// The list that what is made in it begins with.
         default_acl: Option<Box<Acl>>,
+        /// The directory whose quota it counts for.
+        quota_dir: Option<InodeId>,
     },
     /// Mark a directory dying if it is empty; `NotEmpty` if not. A dying directory takes no new names, until it is
     /// either revived or, by `DropLink`, gone.
@@ -75,6 +77,8 @@ pub enum PeerAction {
     AddLink {
         /// The file.
         ino: InodeId,
+        /// The directory whose quota it has to count for, as the directory of the new name does; else `CrossDevice`.
+        quota_dir: Option<InodeId>,
     },
     /// One name fewer for a file, or the end of a dying directory; with none left it goes once nobody has it open.
     DropLink {
@@ -134,6 +138,8 @@ pub enum PeerAction {
         how: RenameHow,
         /// Who asks, for the permission check on the directory.
         cred: Cred,
+        /// The directory whose quota the inode counts for; the directory has to count for the same, else `CrossDevice`.
+        quota_dir: Option<InodeId>,
     },
     /// The rename does not take place: the name is free again.
     ReleaseName {
