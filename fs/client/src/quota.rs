@@ -61,7 +61,8 @@ impl Filesystem {
             return Err(ClientError::UnexpectedReply { what: "Quotas" });
         };
         let quota = found.first().filter(|state| state.owner == owner).and_then(|state| state.quota);
-        let (Some(quota), [(used, _)]) = (quota, self.owner_usage(&[owner]).await?[..]) else { return Ok(all) };
+        let Some(quota) = quota else { return Ok(all) };
+        let used = self.owner_usage(&[owner]).await?.first().map_or(Space::default(), |(used, _)| *used);
         let mut left = all;
         if let Some(bytes) = quota.hard.bytes.or(quota.soft.bytes) {
             left.total_bytes = all.total_bytes.min(bytes);
@@ -154,7 +155,8 @@ impl Filesystem {
                 let others = entries.iter().filter(|entry| !matches!(&entry.name[..], b"." | b".."));
                 let (dirs, files): (Vec<_>, Vec<_>) = others.partition(|entry| entry.kind == FileKind::Directory);
                 todo.extend(dirs.iter().map(|entry| entry.ino));
-                let assigned = files.iter().map(|entry| self.assign(entry.ino, from, to));
+                let files: Vec<InodeId> = files.iter().map(|entry| entry.ino).collect();
+                let assigned = files.into_iter().map(|ino| self.assign(ino, from, to));
                 let mut assigned = futures::stream::iter(assigned).buffer_unordered(ASSIGNED_AT_ONCE);
                 while let Some(done) = assigned.next().await {
                     told += u64::from(done?);

@@ -14,6 +14,7 @@ use futures::StreamExt;
 use stripes::Durable;
 use tokio::time::Instant;
 
+use crate::cluster::Attempts;
 use crate::file::{File, FileState, Touch, wall_clock};
 use crate::filesystem::Filesystem;
 use crate::shard::Fence;

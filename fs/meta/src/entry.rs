@@ -142,7 +142,7 @@ pub enum Effect {
         fs: FsId,
         /// Who.
         owner: Owner,
-        /// What it would have in this shard; zero of what its budget allows.
+        /// What it would have in this shard; zero of what does not grow.
         wanted: Space,
     },
     /// A session has ended: forget its open files with `OpenTable::end_session`.

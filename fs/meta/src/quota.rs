@@ -127,7 +127,9 @@ fn need_room(tx: &mut Tx<'_>, fs: FsId, owner: Owner, change: &Change, after: Sp
     if bytes.is_none() && inodes.is_none() {
         return Ok(());
     }
-    let wanted = Space { bytes: bytes.map_or(0, |_| after.bytes), inodes: inodes.map_or(0, |_| after.inodes) };
+    // Of both, so that what is there of one is not given elsewhere while the other is waited for.
+    let grown = |change: i64, after: u64| if change > 0 { after } else { 0 };
+    let wanted = Space { bytes: grown(change.bytes, after.bytes), inodes: grown(change.inodes, after.inodes) };
     tx.wanted = Some(Effect::Wanted { fs, owner, wanted });
     let is_last = [bytes, inodes].into_iter().flatten().any(|allowance| allowance.is_last);
     Err(if is_last { Errno::Quota.into() } else { MetaError::Busy.into() })

@@ -44,13 +44,7 @@ struct Part {
 
 impl Part {
     fn new(used: u64, before: u64, wanted: u64, now: Option<Allowance>) -> Self {
-        let waits = now.is_some_and(|now| wanted > now.up_to);
-        Self {
-            used,
-            grown: used.saturating_sub(before),
-            need: if waits { wanted.saturating_sub(used) } else { 0 },
-            now,
-        }
+        Self { used, grown: used.saturating_sub(before), need: wanted.saturating_sub(used), now }
     }
 
     fn up_to(&self) -> u64 {

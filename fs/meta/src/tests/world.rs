@@ -224,7 +224,7 @@ impl World {
                 _ => {}
             }
         }
-        panic!("no answer to {mutation:?}");
+        panic!("no answer to {mutation:?} under {:?}", self.limits);
     }
 
     /// Shares out what was wanted since the last time, as the host that leads shard 0 does.
