@@ -112,7 +112,7 @@ impl Shards {
                 Here::Nothing | Here::AfterSending => match self.delegations().is_wanted(op) {
                     Some(dir) if !asked => {
                         asked = true;
-                        self.ask_for_directory(dir).await;
+                        self.ask_for_directory(dir, cred).await;
                     }
                     _ => return Ok(None),
                 },
@@ -140,10 +140,10 @@ impl Shards {
         Ok(Some(Detour { shards: self.clone(), seals, directories }))
     }
 
-    /// Asks for a directory; it is delegated or not.
-    async fn ask_for_directory(&self, dir: InodeId) {
-        let call =
-            MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op: ReadOp::Delegate { dir } };
+    /// Asks for a directory, for somebody who wants to make something there; it is delegated or not.
+    async fn ask_for_directory(&self, dir: InodeId, cred: &Cred) {
+        let op = ReadOp::Delegate { dir };
+        let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: cred.clone(), op };
         let asked = tokio::time::timeout(DELEGATION_WAIT, self.call(dir.shard(), call)).await;
         let Ok(Ok(MetaAnswer { reply: MetaReply::Delegated(delegated), .. })) = asked else {
             return self.delegations().refused(dir);

@@ -368,8 +368,6 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
-
     /// Whatever is done, in a world that loses messages: what is counted is what is there, and no limit is passed.
     #[test]
     fn what_is_counted_is_what_is_there(
