@@ -133,6 +133,7 @@ pub(crate) fn named(op: &MutateOp) -> Vec<InodeId> {
         | MutateOp::Exchange { ino, .. }
         | MutateOp::Fallocate { ino, .. }
         | MutateOp::Accessed { ino, .. } => vec![*ino],
+        MutateOp::Repair(repair) => repair.inodes(),
         MutateOp::MakeRoot
         | MutateOp::AllocateStripes { .. }
         | MutateOp::EndSession { .. }
@@ -154,7 +155,7 @@ fn about(op: &ReadOp) -> Option<InodeId> {
         | ReadOp::Close { ino }
         | ReadOp::Extents { ino, .. }
         | ReadOp::Exclusive { ino, .. } => Some(*ino),
-        ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } => None,
+        ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } | ReadOp::Fsck(_) => None,
     }
 }
 

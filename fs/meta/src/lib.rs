@@ -40,7 +40,7 @@ mod dir;
 mod entry;
 mod error;
 mod extents;
-mod fsck;
+pub mod fsck;
 mod key;
 mod lease;
 mod lock;
@@ -61,7 +61,6 @@ mod txn;
 
 pub use entry::{Applied, ENTRY_VERSION, Effect, Entry, Input};
 pub use error::ShardError;
-pub use fsck::Finding;
 pub use lease::{Barrier, Claim, Exclusive, LeaseTable, Wish};
 pub use lock::{LockBook, LockCaller, LockOutcome, WaitId};
 pub use mirror::{Mirror, Run};

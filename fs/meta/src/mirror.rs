@@ -203,7 +203,7 @@ impl Mirror {
             | ReadOp::ListXattr { ino }
             | ReadOp::Extents { ino, .. }
             | ReadOp::Exclusive { ino, .. } => self.knows(*ino) && !self.has_directory(*ino),
-            ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } => false,
+            ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Delegate { .. } | ReadOp::Fsck(_) => false,
         };
         if !here {
             return None;

@@ -76,6 +76,8 @@ impl Reader<'_> {
                 if has_extents(inode.attr.kind) { Ok(MetaReply::Attr(inode.attr)) } else { Err(Errno::Invalid.into()) }
             }
             ReadOp::Delegate { dir } => self.delegate(*dir),
+            // Not of this moment, or not of the caller's: see `fsck`.
+            ReadOp::Fsck(_) => Err(Errno::NotSupported.into()),
             ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }
     }

@@ -37,6 +37,8 @@ pub(crate) struct Tx<'a> {
     /// Stripes whose live bytes changed.
     pub touched: BTreeSet<StripeId>,
     pub effects: Vec<Effect>,
+    /// Inodes that were given names, also where that was undone.
+    pub named: Vec<(FsId, InodeId)>,
     writes: Writes,
     /// What was to be written before, for everything that was written since: newest last.
     undo: Vec<(Vec<u8>, Option<Written>)>,
@@ -64,6 +66,7 @@ impl<'a> Tx<'a> {
             operation: None,
             touched: BTreeSet::new(),
             effects: Vec::new(),
+            named: Vec::new(),
             writes: Writes::new(),
             undo: Vec::new(),
         }

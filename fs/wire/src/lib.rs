@@ -23,7 +23,7 @@ pub mod stager;
 pub mod tier;
 
 /// Version of the network protocol. Both sides of a connection must have the same one.
-pub const VERSION: u16 = 4;
+pub const VERSION: u16 = 5;
 
 /// A body that could not be decoded.
 #[derive(Debug, thiserror::Error, PartialEq, Eq)]

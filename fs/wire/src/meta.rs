@@ -4,6 +4,7 @@
 //! keeps its answer until the client says it has it, so a retry is safe. [`MetaCall::Peer`] carries the numbered,
 //! idempotent steps of operations that touch two shards.
 
+mod fsck;
 mod peer;
 
 use bytes::Bytes;
@@ -14,6 +15,10 @@ use forebay_types::{
 use serde::{Deserialize, Serialize};
 
 use crate::chunk::Receipt;
+pub use fsck::{
+    CounterOf, Finding, FsckHold, FsckPage, FsckRead, FsckReply, FsckSeen, Held, InodeFacts, NameFacts, Part, Quantity,
+    Repair,
+};
 pub use peer::{PeerAction, PeerStep, TxnId};
 
 /// A call to a shard.
@@ -184,6 +189,8 @@ pub enum ReadOp {
         /// The directory.
         dir: InodeId,
     },
+    /// For a check of the filesystem. Answered with [`MetaReply::Fsck`].
+    Fsck(FsckRead),
 }
 
 /// Locks that programs of a session hold in a shard.
@@ -407,6 +414,8 @@ pub enum MutateOp {
         /// At most [`forebay_types::limits::OPS_PER_LOG_MESSAGE`].
         ops: Vec<LoggedOp>,
     },
+    /// Repair damage that a check has found (superuser only).
+    Repair(Repair),
 }
 
 /// A mutation that a client has carried out on its own copy of a delegated directory: done again with the same time and
@@ -595,6 +604,8 @@ pub enum MetaReply {
         /// What was refused, by position.
         failed: Vec<(u32, MetaError)>,
     },
+    /// What a check has asked for.
+    Fsck(Box<FsckReply>),
 }
 
 /// A delegated directory, as it was when it was delegated.

@@ -17,11 +17,11 @@ use super::{AnyShard, Metadata, Served, read_lock};
 const OWN: SessionId = SessionId(0);
 
 /// Who reads.
-struct Reader<'a> {
-    fs: FsId,
-    session: SessionId,
-    number: u64,
-    cred: &'a Cred,
+pub(super) struct Reader<'a> {
+    pub fs: FsId,
+    pub session: SessionId,
+    pub number: u64,
+    pub cred: &'a Cred,
 }
 
 impl Metadata {
@@ -37,6 +37,7 @@ impl Metadata {
                         ReadOp::Introduce { inodes, exclusive, locks } => {
                             self.introduce(&served, fs, session, (&inodes, &exclusive, &locks)).await.into()
                         }
+                        ReadOp::Fsck(question) => self.fsck(&served, &reader, question).await.into(),
                         op => self.read(&served, &reader, &op).await,
                     }
                 }
@@ -384,7 +385,7 @@ fn read_now(
             delegated.now = wall;
             grants.exclusive(*dir);
         }
-        (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. }) => {}
+        (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Fsck(_)) => {}
         _ => told_of(op).into_iter().for_each(|ino| grants.shared(ino)),
     }
     let grants = grants.grants;
@@ -404,7 +405,7 @@ fn told_of(op: &ReadOp) -> Vec<InodeId> {
         | ReadOp::Extents { ino, .. }
         | ReadOp::Exclusive { ino, .. }
         | ReadOp::Delegate { dir: ino } => vec![*ino],
-        ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } => Vec::new(),
+        ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Fsck(_) => Vec::new(),
     }
 }
 
@@ -437,6 +438,7 @@ fn written(op: &MutateOp) -> Vec<InodeId> {
             all.dedup();
             all
         }
+        MutateOp::Repair(repair) => repair.inodes(),
         MutateOp::MakeRoot
         | MutateOp::AllocateStripes { .. }
         | MutateOp::ReserveInodes { .. }
