@@ -22,7 +22,7 @@ fn churn(world: &mut World, dirs: &[InodeId], files: &[InodeId]) {
                 forebay_wire::meta::NewNode::File,
                 0o644,
             ),
-            1 => MutateOp::Mkdir { parent: a, name: to, mode: 0o755.into() },
+            1 => MutateOp::Mkdir { parent: a, name: to, mode: 0o755_u16.into() },
             2 => MutateOp::Unlink { parent: a, name: from },
             3 => MutateOp::Rmdir { parent: a, name: from },
             4 => {
