@@ -355,6 +355,10 @@ impl Examination {
             }
             self.looks += 1;
             self.suspects = std::mem::take(&mut self.unsettled);
+            let suspects = &self.suspects;
+            let of_cycles = self.cycles.iter().filter(|cycle| cycle.iter().any(|ino| suspects.contains(ino)));
+            let whole: Vec<InodeId> = of_cycles.flatten().copied().collect();
+            self.suspects.extend(whole);
         }
         // Those of a cycle have to be looked at together.
         let of_cycles = self.cycles.iter().flatten().copied().filter(|ino| self.suspects.contains(ino));
@@ -454,8 +458,12 @@ impl Examination {
         self.phase = Phase::Over;
         let left = &self.found;
         let all = std::mem::take(&mut self.ever).into_iter();
-        self.summary.findings =
-            all.map(|finding| (!left.contains(&finding), finding)).map(|(gone, finding)| (finding, gone)).collect();
+        self.summary.findings = all
+            .map(|finding| {
+                let repaired = !left.contains(&finding);
+                (finding, repaired)
+            })
+            .collect();
     }
 }
 

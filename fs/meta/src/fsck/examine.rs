@@ -77,18 +77,41 @@ impl<K: Kv> Export<K> {
         let mut wanted = true;
         self.visit(&mut |key, value| {
             let goes_on = check.row(&Row::new(key, value));
-            if check.page.names.len() + check.page.inodes.len() + check.page.findings.len() >= PAGE_ROWS {
-                wanted = emit(std::mem::take(&mut check.page));
-            }
+            wanted = give(&mut check.page, emit);
             goes_on && wanted
         })?;
         if wanted {
             check.finish();
-            check.page.end = true;
-            emit(check.page);
+            if give(&mut check.page, emit) {
+                check.page.end = true;
+                emit(check.page);
+            }
         }
         Ok(())
     }
+}
+
+/// Gives full pages of what is there; whether more are wanted.
+fn give(page: &mut FsckPage, emit: &mut Emit<'_>) -> bool {
+    while page.names.len() + page.inodes.len() + page.findings.len() + page.holds.len() + page.txns.len() >= PAGE_ROWS {
+        let full = FsckPage {
+            inodes: some(&mut page.inodes),
+            names: some(&mut page.names),
+            holds: some(&mut page.holds),
+            txns: some(&mut page.txns),
+            findings: some(&mut page.findings),
+            end: false,
+        };
+        if !emit(full) {
+            return false;
+        }
+    }
+    true
+}
+
+/// As many as fit onto a page, taken off the end.
+fn some<T>(rows: &mut Vec<T>) -> Vec<T> {
+    rows.split_off(rows.len().saturating_sub(PAGE_ROWS))
 }
 
 /// What is found so far.

@@ -1,8 +1,9 @@
 //! The check of a filesystem's metadata, and its repair.
 //!
-//! [`Export::examine`] reads one shard as it is at one moment and checks what the shard can tell alone. An
+//! [`Export::examine`](crate::Export::examine) reads one shard as it is at one moment and checks what the shard can tell
+//! alone. An
 //! [`Examination`] puts together what all shards tell, has what looks wrong between them looked at again while it is at
-//! rest, and chooses repairs. [`repair`] carries those out, as entries of the log.
+//! rest, and chooses repairs. `repair` carries those out, as entries of the log.
 //!
 //! Memory: an examination is made in parts of at most about [`PART_INODES`] inodes, and keeps 16 bytes for each directory.
 

@@ -5,8 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use forebay_types::{InodeId, ShardId, StripeId};
 use forebay_wire::meta::{Finding, FsckHold, FsckRead, Held, Repair};
 
-/// Whether something is damaged within a shard that names and inodes are rebuilt from: the rest waits until that is
-/// repaired, as it may be nothing but its consequence.
+/// Whether something is damaged within a shard: what is wrong between shards waits until that is repaired, as it may be
+/// nothing but its consequence.
 pub(super) fn has_damage_within(found: &BTreeSet<Finding>) -> bool {
     found.iter().any(is_within)
 }
@@ -20,6 +20,10 @@ fn is_within(finding: &Finding) -> bool {
             | Finding::CookieMismatch { .. }
             | Finding::Count { .. }
             | Finding::BadExtent { .. }
+            | Finding::StripeLive { .. }
+            | Finding::StripeState { .. }
+            | Finding::Usage { .. }
+            | Finding::Counter { .. }
     )
 }
 
@@ -42,7 +46,7 @@ pub(super) fn repairs(
     for (shard, stripes) in stripes {
         let stripes = Vec::from_iter(stripes);
         for some in stripes.chunks(FsckRead::INODES_MAX) {
-            all.push((5, shard, Repair::Stripes { stripes: some.to_vec() }));
+            all.push((3, shard, Repair::Stripes { stripes: some.to_vec() }));
         }
     }
     // Stable: equal ones stay in the order of their findings.
@@ -72,26 +76,26 @@ fn of_finding(
         | Finding::Count { ino, .. }
         | Finding::BadExtent { ino, .. } => one(2, ino.shard(), Repair::Inode { ino: *ino }),
         Finding::DanglingName { dir, name, ino, .. } | Finding::ExtraName { dir, name, ino, .. } => {
-            one(3, dir.shard(), Repair::Name { dir: *dir, name: name.clone(), ino: *ino, kind: None })
+            one(4, dir.shard(), Repair::Name { dir: *dir, name: name.clone(), ino: *ino, kind: None })
         }
         Finding::WrongKind { dir, name, ino, kind, .. } => {
-            one(3, dir.shard(), Repair::Name { dir: *dir, name: name.clone(), ino: *ino, kind: Some(*kind) })
+            one(4, dir.shard(), Repair::Name { dir: *dir, name: name.clone(), ino: *ino, kind: Some(*kind) })
         }
         Finding::Links { ino, found, .. } => match version(ino) {
-            Some(version) => one(4, ino.shard(), Repair::Links { ino: *ino, version, names: *found }),
+            Some(version) => one(5, ino.shard(), Repair::Links { ino: *ino, version, names: *found }),
             None => Vec::new(),
         },
         Finding::WrongParent { ino, found, .. } => match version(ino) {
-            Some(version) => one(4, ino.shard(), Repair::Parent { ino: *ino, version, parent: *found }),
+            Some(version) => one(5, ino.shard(), Repair::Parent { ino: *ino, version, parent: *found }),
             None => Vec::new(),
         },
-        Finding::Orphan { ino, listed: true, .. } => one(4, ino.shard(), Repair::Orphan { ino: *ino, version: 0 }),
+        Finding::Orphan { ino, listed: true, .. } => one(5, ino.shard(), Repair::Orphan { ino: *ino, version: 0 }),
         Finding::Orphan { ino, listed: false, .. } => match at_rest.get(ino) {
-            Some((version, 0)) => one(4, ino.shard(), Repair::Orphan { ino: *ino, version: *version }),
+            Some((version, 0)) => one(5, ino.shard(), Repair::Orphan { ino: *ino, version: *version }),
             _ => Vec::new(),
         },
-        Finding::Usage { shard, .. } => one(6, *shard, Repair::Usage),
-        Finding::Counter { shard, .. } => one(6, *shard, Repair::Counters),
+        Finding::Usage { shard, .. } => one(3, *shard, Repair::Usage),
+        Finding::Counter { shard, .. } => one(0, *shard, Repair::Counters),
         Finding::StripeLive { .. } | Finding::StripeState { .. } => Vec::new(),
         Finding::Unreachable { ino, kind, .. } => match lost_and_found {
             Some(dir) => one(7, dir.shard(), Repair::Attach { dir, ino: *ino, kind: *kind }),

@@ -106,7 +106,9 @@ impl Evidence {
         let mut next = cycle.iter().cycle().skip(1);
         for ino in cycle {
             let inode = self.at_rest(*ino)??;
-            let leads_on = next.next() == Some(&inode.parent);
+            // One whose name is elsewhere is in the cycle by what it says only.
+            let named_there = self.names.get(ino).is_some_and(|names| names.iter().all(|n| n.dir == inode.parent));
+            let leads_on = next.next() == Some(&inode.parent) && named_there;
             if inode.kind != FileKind::Directory || inode.nlink == 0 || !leads_on {
                 return None;
             }

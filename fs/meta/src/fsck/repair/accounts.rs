@@ -33,7 +33,7 @@ pub(super) fn usage(tx: &mut Tx<'_>, fs: FsId) -> Result<(), Fault> {
 }
 
 pub(super) fn counters(tx: &mut Tx<'_>) -> Result<(), Fault> {
-    let (mut inode, mut stripe, mut txn, mut active) = (0, 0, 0, 0_u32);
+    let (mut inode, mut stripe, mut txn, mut active) = (0_u64, 0_u64, 0_u64, 0_u32);
     each(tx, &tx.keys.all(b'I'), &mut |key, _| {
         let counter = key::ino_of(key).counter();
         // Greater ones were chosen by other shards.

@@ -148,13 +148,14 @@ fn names(tx: &mut Tx<'_>, fs: FsId, inode: &mut Inode, rows: Rows) -> Result<(),
 fn bytes(tx: &mut Tx<'_>, fs: FsId, inode: &mut Inode, extents: Vec<(u64, ExtentRecord)>) {
     let ino = inode.attr.ino;
     let limit = if has_extents(inode.attr.kind) { inode.attr.size.min(limits::FILE_SIZE_MAX) } else { 0 };
-    let (mut at, mut allocated, mut cold) = (0, 0, 0);
+    let (mut at, mut allocated, mut cold) = (0_u64, 0_u64, 0_u64);
     let mut cut = Vec::new();
     for (offset, record) in extents {
         let sound = record.len > 0 && offset.checked_add(record.len).is_some() && is_sound(&record);
         let whole = ByteRange::new(offset, record.len);
         let extent = Extent { range: whole, location: record.location };
-        let fits = extent.clip(ByteRange::between(at, limit)).filter(|_| sound);
+        // What is not sound cannot even be cut.
+        let fits = if sound { extent.clip(ByteRange::between(at, limit)) } else { None };
         if let Some(Extent { range, location }) = &fits {
             at = range.end();
             allocated += range.len;

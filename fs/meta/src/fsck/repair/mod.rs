@@ -8,7 +8,7 @@ mod inode;
 mod names;
 
 use forebay_types::{Errno, FileKind, FsId, InodeId, LifetimeClass};
-use forebay_wire::meta::{Held, MetaReply, Mutation, Repair};
+use forebay_wire::meta::{Held, MetaReply, Mutation, Repair, TxnId};
 
 use super::look::{holder, readable};
 use crate::access::Inherited;
@@ -18,7 +18,6 @@ use crate::error::{Fault, ShardError};
 use crate::key::{self, Range};
 use crate::record::{CookieRecord, Counters, Dentry, ExtentRecord, Inode, StripeRecord, TxnRecord, Usage, decode};
 use crate::tx::Tx;
-use forebay_wire::meta::TxnId;
 
 /// Rows read at a time.
 const PAGE: usize = 1024;
@@ -145,7 +144,10 @@ fn made_anew(tx: &Tx<'_>, ino: InodeId, kind: FileKind) -> Inode {
     };
     let inherited = Inherited { gid: 0, mode, acl: None, default_acl: None };
     let class = LifetimeClass::default();
-    dir::born(tx, Birth { ino, kind, parent: InodeId::ROOT, uid: 0, class, inherited })
+    let mut inode = dir::born(tx, Birth { ino, kind, parent: InodeId::ROOT, uid: 0, class, inherited });
+    // Above that of the lost one, which changed less than a million times a second.
+    inode.attr.version = u64::try_from(tx.now.secs).unwrap_or(0).saturating_mul(1_000_000);
+    inode
 }
 
 /// The inode's record, where it can be read.

@@ -14,7 +14,7 @@ use forebay_wire::meta::{Finding, FsckPage, FsckRead, FsckReply, MetaReply, Muta
 
 use super::bytes::{commit, extent, receipts, stripe_at};
 use super::world::{FS, World, entry, make};
-use crate::fsck::{Answer, Ask, Examination, Scope, Summary};
+use crate::fsck::{Answer, Ask, Examination, PART_INODES, Scope, Summary};
 use crate::key::{Keys, Slot};
 use crate::record::{decode, encode};
 
@@ -27,7 +27,8 @@ impl World {
     /// `forebay fsck`, with `meanwhile` taking place between any two questions.
     pub fn fsck_while(&mut self, repair: bool, meanwhile: &mut dyn FnMut(&mut Self)) -> Summary {
         let shards = (0..self.hosts.len() as u16).map(ShardId).collect();
-        let mut check = Examination::new(FS, shards, 10, repair, self.dice.roll(1 << 30));
+        let inodes = self.dice.roll(3) * PART_INODES;
+        let mut check = Examination::new(FS, shards, inodes, repair, self.dice.roll(1 << 30));
         let mut pages = Pages::new();
         loop {
             while let Some(ask) = check.ask() {
