@@ -25,7 +25,7 @@ use forebay_wire::meta::{Finding, FsckPage, Held, InodeFacts, Part};
 use crate::error::ShardError;
 use crate::shard::Shard;
 
-pub use census::{Ask, Examination, Summary};
+pub use census::{Answer, Ask, Examination, Summary};
 pub use examine::Scope;
 pub(crate) use look::Watch;
 

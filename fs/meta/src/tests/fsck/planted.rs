@@ -66,8 +66,8 @@ fn a_name_that_one_of_two_tables_has_lost_is_found_in_the_other() {
 fn a_name_that_says_something_else_in_either_table_is_what_a_lookup_finds() {
     let mut tree = tree();
     let before = listing(&mut tree.world);
-    let (_, found) = dentry(&mut tree, tree.a, "one");
     let (other, dir) = (tree.sub, tree.a);
+    let (_, found) = dentry(&mut tree, dir, "one");
     let mut rows = tree.world.rows(dir.shard());
     rows.change(rows.keys.cookie(FS, dir, found.cookie), |record: &mut CookieRecord| record.ino = other);
     assert_repaired(&mut tree.world, |f| matches!(f, Finding::CookieMismatch { .. }));
