@@ -9,6 +9,7 @@ mod dev;
 mod error;
 mod exit;
 mod fs;
+mod fsck;
 mod host;
 mod job;
 mod local;
@@ -51,6 +52,8 @@ enum Command {
     /// Make filesystems, attach cold tiers, move data between tiers.
     #[command(subcommand)]
     Fs(fs::Command),
+    /// Check a filesystem's metadata while it is in use, and repair it.
+    Fsck(fsck::Arguments),
     /// Look after the staging of jobs.
     #[command(subcommand)]
     Job(job::Command),
@@ -88,11 +91,12 @@ fn run(arguments: Arguments, output: &Output) -> anyhow::Result<u8> {
                     Command::Status { verbose } => status::run(&connection, verbose, output).await,
                     Command::Cluster(command) => cluster::run(&connection, command, output).await,
                     Command::Fs(command) => fs::run(&connection, command, output).await,
+                    Command::Fsck(arguments) => return fsck::run(&connection, arguments, output).await,
                     Command::Dev(arguments) => dev::run(arguments, output).await,
                     Command::Job(_) | Command::Local(_) => unreachable!("handled without a runtime"),
-                }
-            })?;
-            Ok(0)
+                }?;
+                Ok(0)
+            })
         }
     }
 }

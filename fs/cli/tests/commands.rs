@@ -55,6 +55,7 @@ fn every_command_has_help_and_json() {
         "fs recall",
         "fs evict",
         "fs tier attach",
+        "fsck",
         "job check",
         "job status",
         "job wait",

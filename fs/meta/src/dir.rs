@@ -86,6 +86,7 @@ pub(crate) fn insert(tx: &mut Tx<'_>, fs: FsId, dir: &mut Inode, name: &Bytes, i
     dir.attr.mtime = tx.now;
     dir.attr.ctime = tx.now;
     let of = dir.attr.ino;
+    tx.named.push((fs, ino));
     tx.put(tx.keys.dentry(fs, of, name), &Dentry { ino, kind, cookie });
     tx.put(tx.keys.cookie(fs, of, cookie), &CookieRecord { name: name.clone(), ino, kind });
     tx.put_inode(fs, dir);

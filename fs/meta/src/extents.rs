@@ -127,17 +127,21 @@ pub(crate) fn check(extents: &[Extent]) -> Result<(), Errno> {
             return Err(Errno::Invalid);
         }
         at = end;
-        let fits = match &extent.location {
-            Location::Hole => true,
-            Location::Inline(bytes) => bytes.len() as u64 == range.len && bytes.len() <= limits::INLINE_MAX,
-            Location::Stripe(at) => stripes::fits(at, range.len),
-            Location::Object(at) => at.offset.checked_add(range.len).is_some_and(|end| end <= at.object_bytes),
-        };
-        if !fits {
+        if !fits(&extent.location, range.len) {
             return Err(Errno::Invalid);
         }
     }
     Ok(())
+}
+
+/// Whether there are `len` bytes where an extent says they are.
+pub(crate) fn fits(location: &Location, len: u64) -> bool {
+    match location {
+        Location::Hole => true,
+        Location::Inline(bytes) => bytes.len() as u64 == len && bytes.len() <= limits::INLINE_MAX,
+        Location::Stripe(at) => stripes::fits(at, len),
+        Location::Object(at) => at.offset.checked_add(len).is_some_and(|end| end <= at.object_bytes),
+    }
 }
 
 /// Whether two neighbours are one extent cut in two.

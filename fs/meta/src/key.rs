@@ -239,8 +239,13 @@ pub(crate) fn fs_of(key: &[u8]) -> FsId {
 
 /// The owner in a key of a table of owners; none where the key is of no owner.
 pub(crate) fn owner_of(key: &[u8]) -> Option<Owner> {
-    let number = number(key, 9);
-    match key.get(8)? {
+    owner_at(key.get(8..)?)
+}
+
+/// The owner in the nine bytes that say who it is.
+pub(crate) fn owner_at(bytes: &[u8]) -> Option<Owner> {
+    let number = number(bytes, 1);
+    match bytes.first()? {
         b'd' => Some(Owner::Directory(InodeId(number))),
         b'g' => Some(Owner::Group(u32::try_from(number).ok()?)),
         b'u' => Some(Owner::User(u32::try_from(number).ok()?)),

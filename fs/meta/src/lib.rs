@@ -21,7 +21,7 @@
 //! from applied state. A new leader begins with [`OpenTable::after_failover`], sends [`Shard::outbox`], and reaps
 //! [`Shard::orphans`] once sessions had time to introduce themselves. From time to time: erase [`Shard::garbage`], send
 //! what is still in the outbox again. A replica that is too far behind takes another's whole state: [`Shard::export`]
-//! there, [`Staging`] here.
+//! there, [`Staging`] here. [`fsck`] checks a shard, and all shards together, while they are in use.
 //!
 //! A client that directories are delegated to runs the same operations on its own rows ([`Mirror`]); what it has done so
 //! comes to the shard as one mutation (`MutateOp::Logged`).
@@ -40,7 +40,7 @@ mod dir;
 mod entry;
 mod error;
 mod extents;
-mod fsck;
+pub mod fsck;
 mod key;
 mod lease;
 mod lock;
@@ -62,7 +62,6 @@ mod txn;
 
 pub use entry::{Applied, ENTRY_VERSION, Effect, Entry, Input};
 pub use error::ShardError;
-pub use fsck::Finding;
 pub use lease::{Barrier, Claim, Exclusive, LeaseTable, Wish};
 pub use lock::{LockBook, LockCaller, LockOutcome, WaitId};
 pub use mirror::{Mirror, Run};

@@ -230,7 +230,8 @@ impl Mirror {
             | ReadOp::Delegate { .. }
             | ReadOp::Quotas { .. }
             | ReadOp::OwnerUsage { .. }
-            | ReadOp::Owners { .. } => false,
+            | ReadOp::Owners { .. }
+            | ReadOp::Fsck(_) => false,
         };
         if !here {
             return None;

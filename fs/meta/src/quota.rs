@@ -38,19 +38,22 @@ pub(crate) enum Enforce {
     Yes,
     /// They do not count.
     No,
+    /// Nor do they, and what is there may be wrong: it is counted as far as it can be, and anew by the repair that ends it.
+    Mend,
 }
 
 /// Whether budgets count for a mutation.
 pub(crate) fn enforced(op: &MutateOp) -> Enforce {
     match op {
+        MutateOp::Repair(_) => Enforce::Mend,
         MutateOp::Logged { .. } | MutateOp::Exchange { .. } | MutateOp::Quota(_) => Enforce::No,
         _ => Enforce::Yes,
     }
 }
 
 /// What an inode takes of its owners' quotas.
-fn space(inode: &Inode) -> Space {
-    Space { bytes: inode.attr.allocated_bytes - inode.attr.cold_bytes, inodes: 1 }
+pub(crate) fn space(inode: &Inode) -> Space {
+    Space { bytes: inode.attr.allocated_bytes.saturating_sub(inode.attr.cold_bytes), inodes: 1 }
 }
 
 /// Whom an inode counts for.
@@ -79,13 +82,16 @@ impl Change {
 type Changes = BTreeMap<(FsId, Owner), Change>;
 
 /// What has become of inodes since the entry began.
-fn changes(tx: &Tx<'_>) -> Result<Changes, ShardError> {
+fn changes(tx: &Tx<'_>, enforce: Enforce) -> Result<Changes, ShardError> {
     let mut changes = Changes::new();
     tx.changed_rows(&tx.keys.all(b'I'), |key, before, after| {
         let fs = key::fs_of(key);
         for (bytes, sign) in [(before, -1), (after, 1)] {
             let Some(bytes) = bytes else { continue };
-            let inode: Inode = decode("inode", bytes)?;
+            let inode: Inode = match decode("inode", bytes) {
+                Err(_) if enforce == Enforce::Mend => continue,
+                inode => inode?,
+            };
             for owner in owners(&inode) {
                 changes.entry((fs, owner)).or_default().add(space(&inode), sign);
             }
@@ -98,12 +104,16 @@ fn changes(tx: &Tx<'_>) -> Result<Changes, ShardError> {
 
 /// Counts what the entry has changed; called once for each, at its end.
 pub(crate) fn settle(tx: &mut Tx<'_>, enforce: Enforce) -> Result<(), Fault> {
-    for ((fs, owner), change) in changes(tx)? {
+    for ((fs, owner), change) in changes(tx, enforce)? {
         let key = tx.keys.owner(fs, owner);
-        let before: Space = tx.get("owner's usage", &key)?.unwrap_or_default();
+        let before: Space = match tx.get("owner's usage", &key) {
+            Err(Fault::Broken(_)) if enforce == Enforce::Mend => continue,
+            before => before?.unwrap_or_default(),
+        };
+        // Where it was wrong it stays so until a check finds it.
         let after = Space {
-            bytes: before.bytes.checked_add_signed(change.bytes).expect("an owner's bytes are counted one by one"),
-            inodes: before.inodes.checked_add_signed(change.inodes).expect("an owner's inodes are counted one by one"),
+            bytes: before.bytes.saturating_add_signed(change.bytes),
+            inodes: before.inodes.saturating_add_signed(change.inodes),
         };
         if enforce == Enforce::Yes && change.grows() {
             need_room(tx, fs, owner, &change, after)?;
@@ -169,7 +179,7 @@ fn is_full(usage: &OwnerUsage, change: Change) -> bool {
 /// Those who grow by what was changed and may not, as far as a log is concerned.
 pub(crate) fn over_by_growth(tx: &Tx<'_>, fs: FsId) -> Result<Vec<Owner>, Fault> {
     let mut over = Vec::new();
-    for ((of, owner), change) in changes(tx)? {
+    for ((of, owner), change) in changes(tx, Enforce::No)? {
         if of == fs && change.grows() && is_full(&usage(tx, fs, owner)?, change) {
             over.push(owner);
         }
@@ -182,7 +192,7 @@ pub(crate) fn grows_any(tx: &Tx<'_>, owners: &BTreeSet<Owner>) -> Result<bool, S
     if owners.is_empty() {
         return Ok(false);
     }
-    Ok(changes(tx)?.iter().any(|((_, owner), change)| owners.contains(owner) && change.grows()))
+    Ok(changes(tx, Enforce::No)?.iter().any(|((_, owner), change)| owners.contains(owner) && change.grows()))
 }
 
 /// Whether an inode may go where things count for `into`: as itself, or as something that can count there from now on.

@@ -92,6 +92,8 @@ impl Reader<'_> {
                 let usage = owners.map(|owner| quota::usage(&self.tx, self.fs, *owner));
                 usage.collect::<Result<_, _>>().map(MetaReply::OwnerUsage)
             }
+            // Not of this moment, or not of the caller's: see `fsck`.
+            ReadOp::Fsck(_) => Err(Errno::NotSupported.into()),
             ReadOp::Introduce { .. } => Ok(MetaReply::Done),
         }
     }

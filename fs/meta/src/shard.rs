@@ -6,6 +6,7 @@ use forebay_wire::meta::{MetaError, MetaReply, MutateOp, Mutation, PeerAction, P
 
 use crate::entry::{Applied, Entry, Input};
 use crate::error::{Fault, ShardError};
+use crate::fsck::Watch;
 use crate::key::{self, Keys, Slot};
 use crate::open::OpenTable;
 use crate::placement::Placement;
@@ -32,6 +33,7 @@ pub struct Shard<K: Kv> {
     config: ShardConfig,
     keys: Keys,
     applied: LogPosition,
+    watch: Watch,
 }
 
 pub(crate) fn encode_position(at: LogPosition) -> Vec<u8> {
@@ -47,7 +49,7 @@ impl<K: Kv> Shard<K> {
     pub fn open(kv: K, config: ShardConfig) -> Result<Self, ShardError> {
         let keys = Keys(slot(&kv, config.shard)?, config.shard);
         let applied = kv.get(&keys.applied())?.map_or(LogPosition::default(), |bytes| decode_position(&bytes));
-        Ok(Self { kv, config, keys, applied })
+        Ok(Self { kv, config, keys, applied, watch: Watch::default() })
     }
 
     /// Which shard this is.
@@ -205,11 +207,13 @@ impl<K: Kv> Shard<K> {
         tx.held = entry.held;
         let reply = run(&mut tx, entry)?;
         let effects = std::mem::take(&mut tx.effects);
+        let named = std::mem::take(&mut tx.named);
         let (changed, author, operation) = (tx.changed(), tx.author, tx.operation);
         tx.put_raw(tx.keys.applied(), encode_position(at));
         let batch = tx.into_batch();
         self.kv.write(batch, Durability::Buffered)?;
         self.applied = at;
+        self.watch.note(&named);
         Ok(Applied { reply, effects, changed, author, operation })
     }
 
@@ -323,6 +327,29 @@ impl<K: Kv> Shard<K> {
         Ok(reaps)
     }
 
+    /// What a check has asked to be noticed.
+    pub(crate) fn watched(&self) -> &Watch {
+        &self.watch
+    }
+
+    /// Notices from now on which of these inodes are given names here, for [`Self::look`] to tell; ends what was watched
+    /// before. It is not part of the state: a shard that is opened again watches nothing.
+    pub fn watch(&mut self, number: u64, fs: FsId, inodes: impl IntoIterator<Item = InodeId>) {
+        self.watch = Watch::new(number, fs, inodes);
+    }
+
+    /// The filesystems that have inodes here.
+    pub(crate) fn filesystems(&self) -> Result<Vec<FsId>, ShardError> {
+        let (mut start, end) = self.keys.all(b'I');
+        let mut found = Vec::new();
+        while let Some((key, _)) = self.kv.scan(&start, &end, 1)?.first() {
+            let fs = key::fs_of(key);
+            found.push(fs);
+            start = key::after(&key[..8]);
+        }
+        Ok(found)
+    }
+
     pub(crate) fn view(&self, now: Timestamp) -> Tx<'_> {
         Tx::new(&self.kv, self.keys, self.config.shard_count, now)
     }
@@ -348,6 +375,12 @@ pub struct Export<K> {
 }
 
 impl<K: Kv> Export<K> {
+    /// Which shard it is of.
+    #[must_use]
+    pub fn shard(&self) -> ShardId {
+        self.keys.1
+    }
+
     /// Visits every key and value as of the moment of the call, keys without the part that differs between replicas.
     /// Ends when `visit` says false.
     pub fn visit(&self, visit: &mut Visitor<'_>) -> Result<(), ShardError> {

@@ -39,6 +39,8 @@ pub(crate) struct Tx<'a> {
     pub effects: Vec<Effect>,
     /// What was refused for want of budget; outlives the refusal.
     pub wanted: Option<Effect>,
+    /// Inodes that were given names, also where that was undone.
+    pub named: Vec<(FsId, InodeId)>,
     writes: Writes,
     /// What was to be written before, for everything that was written since: newest last.
     undo: Vec<(Vec<u8>, Option<Written>)>,
@@ -67,6 +69,7 @@ impl<'a> Tx<'a> {
             touched: BTreeSet::new(),
             effects: Vec::new(),
             wanted: None,
+            named: Vec::new(),
             writes: Writes::new(),
             undo: Vec::new(),
         }

@@ -6,6 +6,7 @@
 
 mod calls;
 mod driver;
+mod fsck;
 mod lead;
 mod leases;
 mod locks;
@@ -97,6 +98,7 @@ pub(crate) struct Metadata {
     clock: Arc<Clock>,
     map: SharedMap,
     transfers: transfer::Transfers,
+    checks: fsck::Checks,
     pulse: Arc<Pulse>,
     driver: Mutex<Option<JoinHandle<()>>>,
 }
@@ -192,6 +194,7 @@ impl Metadata {
             clock: setup.clock,
             map: setup.map,
             transfers: transfer::Transfers::default(),
+            checks: fsck::Checks::default(),
             pulse,
             driver: Mutex::new(Some(thread)),
         }))

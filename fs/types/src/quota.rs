@@ -29,7 +29,7 @@ impl fmt::Display for Owner {
 }
 
 /// Bytes and inodes.
-#[derive(Clone, Copy, PartialEq, Eq, Default, Serialize, Deserialize, Debug)]
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default, Serialize, Deserialize, Debug)]
 pub struct Space {
     /// Bytes on drives or in metadata: not holes, and not what is only in a cold tier.
     pub bytes: u64,

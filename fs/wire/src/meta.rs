@@ -4,6 +4,7 @@
 //! keeps its answer until the client says it has it, so a retry is safe. [`MetaCall::Peer`] carries the numbered,
 //! idempotent steps of operations that touch two shards.
 
+mod fsck;
 mod inodes;
 mod mutate;
 mod peer;
@@ -14,6 +15,10 @@ mod reply;
 use forebay_types::{Attr, Cred, Epoch, FsId, InodeId, LeaseMode, OpId, SessionId, ShardId};
 use serde::{Deserialize, Serialize};
 
+pub use fsck::{
+    CounterOf, Finding, FsckHold, FsckPage, FsckRead, FsckReply, FsckSeen, Held, InodeFacts, NameFacts, Part, Quantity,
+    Repair,
+};
 pub use mutate::{LoggedOp, MutateOp, NewContent, NewNode, RenameHow, SetAttr, SetTime, XattrWhen};
 pub use peer::{PeerAction, PeerStep, TxnId};
 pub use quota::{Allowance, Budget, OwnerUsage, QuotaChange, QuotaState};

@@ -17,8 +17,9 @@ use forebay_wire::cluster::{
 use forebay_wire::lease::{Given, Known, LeaseReply, LeaseRequest, Revoke, Standing};
 use forebay_wire::lock::{LockCall, LockRefusal, LockReply, LockRequest};
 use forebay_wire::meta::{
-    Allowance, Behind, Budget, LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation,
-    OpenInode, PeerAction, PeerStep, QuotaChange, QuotaState, ReadOp, TxnId,
+    Allowance, Behind, Budget, CounterOf, Finding, FsckHold, FsckPage, FsckRead, FsckReply, FsckSeen, Held, InodeFacts,
+    LocksHeld, MetaAnswer, MetaCall, MetaError, MetaReply, MetaRequest, MutateOp, Mutation, NameFacts, OpenInode, Part,
+    PeerAction, PeerStep, QuotaChange, QuotaState, ReadOp, Repair, TxnId,
 };
 use forebay_wire::raft::{MembersChange, RaftBody, RaftData, RaftEntry, RaftMessage, RaftReply, RaftRequest};
 use forebay_wire::tier::{Progress, TaskSpec, TaskState, TierReply, TierRequest};
@@ -130,6 +131,46 @@ fn meta_messages() {
     check("meta-quotas", &MetaReply::Quotas(vec![state]));
     check("meta-error", &MetaReply::Error(MetaError::Posix(Errno::NotEmpty)));
     check("meta-busy", &MetaReply::Error(MetaError::Busy));
+}
+
+#[test]
+fn fsck_messages() {
+    let (fs, shard, ino, dir) = (FsId(1), ShardId(7), InodeId::new(ShardId(7), 9), InodeId::ROOT);
+    let (name, kind): (bytes::Bytes, _) = ("n".as_bytes().into(), forebay_types::FileKind::Directory);
+    let hold = FsckHold { fs, what: Held::Name { dir, name: name.clone() }, txn: TxnId { source: shard, number: 4 } };
+    let part = Part { number: 1, of: 3 };
+    let reads = [
+        FsckRead::Examine { check: 9, page: 1, part, only: vec![ino] },
+        FsckRead::Watch { watch: 5, inodes: vec![ino] },
+        FsckRead::Look { watch: 5, inodes: vec![ino], moving: vec![ino], txns: vec![4], holds: vec![hold.clone()] },
+    ];
+    check("fsck-reads", &reads.map(ReadOp::Fsck).to_vec());
+    let facts = InodeFacts { ino, kind, nlink: 2, version: 300, parent: dir };
+    let findings = vec![
+        Finding::Counter { shard, what: CounterOf::Oldest, said: 1, found: 2 },
+        Finding::LostHold(hold.clone()),
+        Finding::StripeState { shard, stripe: stripe() },
+    ];
+    let names = vec![NameFacts { dir, name: name.clone(), ino, kind }];
+    let page = FsckPage { inodes: vec![facts], names, holds: vec![hold.clone()], txns: vec![4], findings, end: true };
+    let seen =
+        FsckSeen { inodes: vec![facts], moving: vec![ino], txns: vec![4], holds: vec![hold.clone()], named: None };
+    let replies = [FsckReply::Page(page), FsckReply::Watching, FsckReply::Seen(seen)];
+    check("fsck-replies", &replies.map(|reply| MetaReply::Fsck(Box::new(reply))).to_vec());
+    let repairs = [
+        Repair::Row { key: name.clone() },
+        Repair::Inode { ino },
+        Repair::Orphan { ino, version: 300 },
+        Repair::Links { ino, version: 300, names: 2 },
+        Repair::Parent { ino, version: 300, parent: dir },
+        Repair::Name { dir, name, ino, kind: Some(kind) },
+        Repair::Attach { dir, ino, kind },
+        Repair::Hold(hold),
+        Repair::Stripes { stripes: vec![stripe()] },
+        Repair::Usage,
+        Repair::Counters,
+    ];
+    check("fsck-repairs", &repairs.map(MutateOp::Repair).to_vec());
 }
 
 #[test]

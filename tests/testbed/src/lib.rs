@@ -213,6 +213,12 @@ impl Testbed {
         self.hosts[n] = None;
     }
 
+    /// The folder of a host's metadata store: whoever opens it has to kill the host before.
+    #[must_use]
+    pub fn store(&self, n: usize) -> PathBuf {
+        self.config(n, &self.listens[n]).dir.join("meta")
+    }
+
     /// Starts a host again that was killed, where it was.
     pub async fn restart(&mut self, n: usize) {
         let config = self.config(n, &self.listens[n]);

@@ -27,6 +27,7 @@ use forebay_types::{Geometry, PgId};
 use forebay_wire::meta::{MutateOp, Mutation};
 
 use crate::error::Fault;
+use crate::fsck;
 use crate::session::Outcome;
 use crate::tx::Tx;
 
@@ -71,6 +72,7 @@ pub(crate) fn mutate(tx: &mut Tx<'_>, m: &Mutation, placements: &[(PgId, Geometr
         MutateOp::ReserveInodes { count } => reserve::apply(tx, *count),
         MutateOp::Logged { ops } => logged::apply(tx, m, ops),
         MutateOp::Quota(change) => quota::apply(tx, m, change),
+        MutateOp::Repair(repair) => fsck::repair::apply(tx, m, repair),
     }?;
     Ok(Outcome::Done(reply))
 }

@@ -3,6 +3,7 @@
 mod bytes;
 mod delegation;
 mod errnos;
+mod fsck;
 mod lists;
 mod namespace;
 mod permissions;

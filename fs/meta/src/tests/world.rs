@@ -345,6 +345,7 @@ impl World {
             reached -= statfs.used_inodes;
         }
         assert_eq!(reached, 0, "inodes that no name leads to");
+        assert_eq!(self.fsck(false).findings, [], "the check of all shards");
     }
 }
 

@@ -13,7 +13,7 @@ pub(crate) mod rename;
 pub(crate) mod rmdir;
 pub(crate) mod unlink;
 
-use forebay_types::{FsId, ShardId};
+use forebay_types::{FsId, InodeId, ShardId};
 use forebay_wire::meta::{MetaError, MetaReply, Mutation, PeerAction, PeerStep, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -121,6 +121,22 @@ pub(crate) fn advance(tx: &mut Tx<'_>, id: TxnId, step: u32, reply: &MetaReply) 
             Ok(())
         }
     }
+}
+
+/// The inodes whose names or links a transaction may be about to change.
+pub(crate) fn inodes(record: &TxnRecord) -> Vec<InodeId> {
+    let of_plan = match &record.plan {
+        Plan::Mkdir(plan) => vec![plan.ino],
+        Plan::Rmdir(plan) => vec![plan.ino],
+        Plan::Link(plan) => vec![plan.ino],
+        Plan::Rename(plan) => plan.inodes(),
+        Plan::Unlink(_) => Vec::new(),
+    };
+    let of_step = match &record.step.action {
+        PeerAction::DropLink { ino, .. } => Some(*ino),
+        _ => None,
+    };
+    of_plan.into_iter().chain(of_step).collect()
 }
 
 fn proceed(tx: &mut Tx<'_>, record: &mut TxnRecord, id: TxnId, reply: &MetaReply) -> Result<Next, Fault> {

@@ -100,6 +100,11 @@ impl Rename {
         }
     }
 
+    /// What is moved, and what it replaces or changes places with.
+    pub fn inodes(&self) -> Vec<InodeId> {
+        self.target.map(|(target, _)| target).into_iter().chain([self.ino]).collect()
+    }
+
     /// The first step.
     pub fn first(&mut self) -> Ask {
         self.ask(State::Reserve).expect("a rename always reserves the new name")

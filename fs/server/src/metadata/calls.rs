@@ -23,11 +23,11 @@ use reads::read_now;
 const OWN: SessionId = SessionId(0);
 
 /// Who reads.
-struct Reader<'a> {
-    fs: FsId,
-    session: SessionId,
-    number: u64,
-    cred: &'a Cred,
+pub(super) struct Reader<'a> {
+    pub fs: FsId,
+    pub session: SessionId,
+    pub number: u64,
+    pub cred: &'a Cred,
 }
 
 impl Metadata {
@@ -43,6 +43,7 @@ impl Metadata {
                         ReadOp::Introduce { inodes, exclusive, locks } => {
                             self.introduce(&served, fs, session, (&inodes, &exclusive, &locks)).await.into()
                         }
+                        ReadOp::Fsck(question) => self.fsck(&served, &reader, question).await.into(),
                         op => self.read(&served, &reader, &op).await,
                     }
                 }

@@ -24,7 +24,8 @@ impl ReadOp {
             | Self::Introduce { .. }
             | Self::Quotas { .. }
             | Self::OwnerUsage { .. }
-            | Self::Owners { .. } => None,
+            | Self::Owners { .. }
+            | Self::Fsck(_) => None,
         }
     }
 }
@@ -50,6 +51,7 @@ impl MutateOp {
             | Self::Fallocate { ino, .. }
             | Self::Accessed { ino, .. }
             | Self::Quota(QuotaChange::Assign { ino, .. }) => vec![*ino],
+            Self::Repair(repair) => repair.inodes(),
             Self::MakeRoot
             | Self::AllocateStripes { .. }
             | Self::EndSession { .. }

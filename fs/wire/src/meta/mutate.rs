@@ -4,9 +4,9 @@ use bytes::Bytes;
 use forebay_types::{ByteRange, Cred, Extent, InodeId, LifetimeClass, NewMode, SessionId, Timestamp};
 use serde::{Deserialize, Serialize};
 
-use super::QuotaChange;
 #[cfg(doc)]
 use super::{MetaReply, ReadOp};
+use super::{QuotaChange, Repair};
 use crate::chunk::Receipt;
 
 /// Mutations.
@@ -202,6 +202,8 @@ pub enum MutateOp {
     },
     /// Change a quota, or what counts for one.
     Quota(QuotaChange),
+    /// Repair damage that a check has found (superuser only).
+    Repair(Repair),
 }
 
 /// A mutation that a client has carried out on its own copy of a delegated directory: done again with the same time and

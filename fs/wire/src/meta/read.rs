@@ -4,6 +4,7 @@ use bytes::Bytes;
 use forebay_types::{ByteRange, FileLock, InodeId, Owner};
 use serde::{Deserialize, Serialize};
 
+use super::FsckRead;
 #[cfg(doc)]
 use super::{MetaReply, MutateOp};
 
@@ -124,6 +125,8 @@ pub enum ReadOp {
         /// Most in the answer, at most [`forebay_types::limits::OWNERS_PER_MESSAGE`].
         limit: u32,
     },
+    /// For a check of the filesystem. Answered with [`MetaReply::Fsck`].
+    Fsck(FsckRead),
 }
 
 /// Locks that programs of a session hold in a shard.

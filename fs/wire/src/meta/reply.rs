@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 
 #[cfg(doc)]
 use super::ReadOp;
-use super::{OwnerUsage, QuotaState};
+use super::{FsckReply, OwnerUsage, QuotaState};
 
 /// What a shard answers.
 #[derive(Clone, PartialEq, Eq, Serialize, Deserialize, Debug)]
@@ -109,6 +109,8 @@ pub enum MetaReply {
     QuotaDir(Option<InodeId>),
     /// Who has something in the shard, in order, with what that is.
     Owners(Vec<(Owner, Space)>),
+    /// What a check has asked for.
+    Fsck(Box<FsckReply>),
 }
 
 /// A delegated directory, as it was when it was delegated.

@@ -83,7 +83,7 @@ pub(super) fn read_now(
             delegated.now = wall;
             grants.exclusive(*dir);
         }
-        (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. }) => {}
+        (_, ReadOp::Close { .. } | ReadOp::Statfs | ReadOp::Introduce { .. } | ReadOp::Fsck(_)) => {}
         _ => told_of(op).into_iter().for_each(|ino| grants.shared(ino)),
     }
     let grants = grants.grants;
