@@ -52,7 +52,9 @@ pub(super) struct Row<'a> {
 impl<'a> Row<'a> {
     fn new(key: &'a [u8], value: &'a [u8]) -> Self {
         let fs = FsId(key.get(1..5).and_then(|b| b.try_into().ok()).map_or(0, u32::from_be_bytes));
-        Self { key, fs, ino: InodeId(key::number(key, 5)), rest: key.get(13..).unwrap_or_default(), value }
+        // Owners are no inodes: their rows count as the first's.
+        let ino = if matches!(key.first(), Some(b'V' | b'W' | b'Y')) { 0 } else { key::number(key, 5) };
+        Self { key, fs, ino: InodeId(ino), rest: key.get(13..).unwrap_or_default(), value }
     }
 
     pub fn table(&self) -> u8 {
