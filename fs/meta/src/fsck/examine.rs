@@ -295,6 +295,9 @@ impl<'a> Check<'a> {
         if inode.attr.nlink == 0 {
             self.unlinked.insert((fs, ino));
         }
+        if ino == InodeId::ROOT && !inode.is_dir() {
+            self.page.findings.push(Finding::NamesOfNothing { fs, dir: ino });
+        }
         self.directories.inode(row, &inode, &mut self.page.findings);
         self.space.inode(row, &inode, &mut self.page.findings);
     }

@@ -29,7 +29,9 @@ pub(super) fn apply(tx: &mut Tx<'_>, fs: FsId, ino: InodeId) -> Result<(), Fault
     let extents = read_extents(tx, fs, ino)?;
     let before = inode_of(tx, fs, ino)?;
     let has_names = !rows.names.is_empty() || !rows.places.is_empty();
-    let mut inode = match before.clone() {
+    // A root is a directory, whatever its record says.
+    let can_be = |inode: &Inode| ino != InodeId::ROOT || inode.is_dir();
+    let mut inode = match before.clone().filter(can_be) {
         Some(inode) => inode,
         None if has_names || ino == InodeId::ROOT => made_anew(tx, ino, FileKind::Directory),
         None if !extents.is_empty() => {

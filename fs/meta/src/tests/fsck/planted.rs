@@ -300,6 +300,17 @@ fn usage_is_counted() {
 }
 
 #[test]
+fn a_root_that_says_that_it_is_a_file_is_a_directory_again() {
+    let mut tree = tree();
+    let before = listing(&mut tree.world);
+    let mut rows = tree.world.rows(S0);
+    let key = rows.keys.inode(FS, InodeId::ROOT);
+    rows.change(key, |inode: &mut Inode| inode.attr.kind = FileKind::Regular);
+    assert_repaired(&mut tree.world, |f| matches!(f, Finding::NamesOfNothing { dir, .. } if *dir == InodeId::ROOT));
+    assert_eq!(listing(&mut tree.world), before);
+}
+
+#[test]
 fn what_owners_have_is_counted() {
     for said in [None, Some(Space { bytes: 1 << 40, inodes: 7 })] {
         for owner in [Owner::User(0), Owner::Group(4711)] {

@@ -6,7 +6,7 @@ use proptest::prelude::*;
 use super::{assert_clean, listing, tree};
 
 /// Tables that are examined.
-const TABLES: &[u8] = b"CDEFGIKMNOSU";
+const TABLES: &[u8] = b"CDEFGIKMNOSUV";
 
 fn damage(world: &mut crate::tests::world::World) {
     let shard = ShardId(world.dice.roll(4) as u16);
