@@ -54,7 +54,7 @@ fn is_clean(summary: &Summary) -> bool {
 async fn paths(fs: &Filesystem, summary: &Summary) -> Vec<Option<String>> {
     let mut paths = Vec::new();
     for (finding, _) in summary.findings.iter().take(PATHS_MAX) {
-        paths.push(fs.path_of(finding).await);
+        paths.push(fs.path_of_finding(finding).await);
     }
     paths
 }

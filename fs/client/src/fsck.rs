@@ -16,8 +16,6 @@ use crate::filesystem::Filesystem;
 const PAUSE: Duration = Duration::from_millis(500);
 /// Where inodes go that no name leads to: a directory in the root.
 const LOST_AND_FOUND: &str = "lost+found";
-/// Directories on the way up that a path is made of, at most: more are a cycle.
-const DEPTH_MAX: usize = 4096;
 /// Entries of a directory that are searched for a name, at most.
 const SEARCHED_MAX: usize = 1 << 17;
 
@@ -109,31 +107,27 @@ impl Filesystem {
     }
 
     /// The path of what a finding is about, as far as it can be found; none where there is no path.
-    pub async fn path_of(&self, finding: &Finding) -> Option<String> {
+    pub async fn path_of_finding(&self, finding: &Finding) -> Option<String> {
         let ino = finding.inode()?;
-        let mut path = self.path_of_inode(ino).await?;
+        let mut path = self.path_of_any(ino).await?;
         if let Some(name) = finding.name() {
             path = format!("{}/{}", path.trim_end_matches('/'), name.escape_ascii());
         }
         Some(path)
     }
 
-    async fn path_of_inode(&self, ino: InodeId) -> Option<String> {
-        let (mut names, mut at) = (Vec::new(), ino);
-        for _ in 0..DEPTH_MAX {
-            if at == self.root() {
-                names.reverse();
-                return Some(format!("/{}", names.join("/")));
-            }
-            let parent = self.parent_of(at).await?;
-            names.push(self.name_in(parent, at).await?);
-            at = parent;
+    async fn path_of_any(&self, ino: InodeId) -> Option<String> {
+        if ino == self.root() {
+            return Some("/".into());
         }
-        None
+        let dir = self.home_of(ino).await?;
+        let name = self.name_in(dir, ino, SEARCHED_MAX).await.ok()?;
+        let above = self.path_of(dir).await.ok()?;
+        Some(format!("{}/{}", above.trim_end_matches('/'), name.escape_ascii()))
     }
 
     /// The directory that a directory is in; for a file, the one it was made in.
-    async fn parent_of(&self, ino: InodeId) -> Option<InodeId> {
+    async fn home_of(&self, ino: InodeId) -> Option<InodeId> {
         let question =
             FsckRead::Look { watch: 0, inodes: vec![ino], moving: Vec::new(), txns: Vec::new(), holds: Vec::new() };
         let reply = self.shards.read(ino.shard(), &Cred::ROOT, ReadOp::Fsck(question)).await.ok()?;
@@ -142,22 +136,5 @@ impl Filesystem {
         let parent = seen.inodes.first()?.parent;
         let attr = self.getattr(parent).await.ok()?;
         (attr.kind == FileKind::Directory && parent != ino).then_some(parent)
-    }
-
-    async fn name_in(&self, dir: InodeId, ino: InodeId) -> Option<String> {
-        let (mut after, mut searched) = (0, 0);
-        while searched < SEARCHED_MAX {
-            let (entries, end) = self.readdir(&Cred::ROOT, dir, after, 4096, false).await.ok()?;
-            let plain = |name: &[u8]| !matches!(name, b"." | b"..");
-            if let Some(entry) = entries.iter().find(|entry| entry.ino == ino && plain(&entry.name)) {
-                return Some(entry.name.escape_ascii().to_string());
-            }
-            if end {
-                return None;
-            }
-            searched += entries.len();
-            after = entries.last()?.cookie;
-        }
-        None
     }
 }

@@ -6,6 +6,8 @@ use forebay_wire::meta::DirEntry;
 use crate::ClientError;
 use crate::filesystem::Filesystem;
 
+/// Directories on the way up that a path is made of, at most: more are a cycle.
+const DEPTH_MAX: usize = 4096;
 /// Entries asked for at once while walking.
 const WALK_BATCH: u32 = 1024;
 
@@ -47,28 +49,33 @@ impl Filesystem {
 
     /// The path of a directory, from the root on. [`Errno::NoEntry`] where it has been removed, or is being moved.
     pub async fn path_of(&self, dir: InodeId) -> Result<String, ClientError> {
-        let mut names = Vec::new();
+        let mut names: Vec<bytes::Bytes> = Vec::new();
         let mut at = dir;
-        while at != self.root() {
+        for _ in 0..DEPTH_MAX {
+            if at == self.root() {
+                let path: String =
+                    names.iter().rev().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect();
+                return Ok(if path.is_empty() { "/".into() } else { path });
+            }
             let parent = self.parent_of(at).await?;
-            names.push(self.name_in(parent, at).await?);
+            names.push(self.name_in(parent, at, usize::MAX).await?);
             at = parent;
         }
-        let path: String = names.iter().rev().map(|name| format!("/{}", String::from_utf8_lossy(name))).collect();
-        Ok(if path.is_empty() { "/".into() } else { path })
+        Err(Errno::Loop.into())
     }
 
-    /// A name that leads from a directory to an inode.
-    async fn name_in(&self, dir: InodeId, ino: InodeId) -> Result<bytes::Bytes, ClientError> {
-        let mut after = 0;
+    /// A name that leads from a directory to an inode, among so many of its names at most.
+    pub(crate) async fn name_in(&self, dir: InodeId, ino: InodeId, most: usize) -> Result<bytes::Bytes, ClientError> {
+        let (mut after, mut searched) = (0, 0);
         loop {
             let (entries, end) = self.readdir(&Cred::ROOT, dir, after, WALK_BATCH, false).await?;
+            searched += entries.len();
             let own = |entry: &&DirEntry| entry.ino == ino && !matches!(&entry.name[..], b"." | b"..");
             if let Some(found) = entries.iter().find(own) {
                 return Ok(found.name.clone());
             }
             match entries.last() {
-                Some(last) if !end => after = last.cookie,
+                Some(last) if !end && searched < most => after = last.cookie,
                 _ => return Err(Errno::NoEntry.into()),
             }
         }

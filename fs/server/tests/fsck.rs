@@ -204,7 +204,7 @@ async fn planted_damage_is_found_and_repaired_on_all_replicas() {
     assert!(has(|f| matches!(f, Finding::CookieMismatch { dir: InodeId::ROOT, .. })), "{found:?}");
     let mut paths = Vec::new();
     for (finding, _) in &found {
-        paths.extend(fs.path_of(finding).await);
+        paths.extend(fs.path_of_finding(finding).await);
     }
     assert!(paths.contains(&format!("/d{place}/gone-too")), "{paths:?}");
     let repaired = fs.fsck(true, |_| {}).await.unwrap();
