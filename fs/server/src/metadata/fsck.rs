@@ -86,11 +86,11 @@ impl Checks {
         Some(found.check.clone())
     }
 
-    fn begin(&self, number: u64, export: Export<Arc<dyn Kv>>, scope: Scope) -> Result<Arc<Mutex<Check>>, MetaReply> {
+    fn begin(&self, number: u64, export: Export<Arc<dyn Kv>>, scope: Scope) -> Result<Arc<Mutex<Check>>, MetaError> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         table.retain(|_, asked| asked.at.elapsed() < if asked.has_ended() { ENDED } else { IDLE });
         if table.values().filter(|asked| !asked.has_ended()).count() >= CHECKS {
-            return Err(MetaReply::Error(MetaError::Busy));
+            return Err(MetaError::Busy);
         }
         let shard = export.shard();
         let (sender, pages) = sync::sync_channel(AHEAD);
@@ -103,7 +103,7 @@ impl Checks {
         };
         let spawned = std::thread::Builder::new().name("fsck".into()).spawn(examine);
         if let Err(error) = spawned {
-            return Err(MetaReply::Error(MetaError::Storage { reason: format!("no thread: {error}") }));
+            return Err(MetaError::Storage { reason: format!("no thread: {error}") });
         }
         let ended = Arc::new(AtomicBool::new(false));
         let check = Arc::new(Mutex::new(Check { pages, last: None, next: 0, ended: ended.clone() }));
@@ -160,7 +160,7 @@ impl Metadata {
                 let export = read_lock(&served.shard).export();
                 match self.checks.begin(check, export, scope) {
                     Ok(begun) => begun,
-                    Err(refused) => return refused,
+                    Err(refused) => return MetaReply::Error(refused),
                 }
             }
         };
