@@ -62,7 +62,7 @@ impl<K: Kv + Clone> Shard<K> {
         let (mut findings, mut links) = (Vec::new(), BTreeMap::<InodeId, u32>::new());
         for name in all.names.iter().filter(|name| name.ino.shard() == self.id()) {
             let hold = Held::Name { dir: name.dir, name: name.name.clone() };
-            if !inodes.get(&name.ino).is_some_and(|inode| inode.kind == name.kind) {
+            if inodes.get(&name.ino).is_none_or(|inode| inode.kind != name.kind) {
                 let (dir, ino, name) = (name.dir, name.ino, name.name.clone());
                 findings.push(Finding::DanglingName { fs, dir, name, ino });
             } else if !held.contains(&hold) {

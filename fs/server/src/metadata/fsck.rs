@@ -4,6 +4,7 @@
 //! An examination that is not asked for is dropped, and one that is asked for at another leader has to begin anew.
 
 use std::collections::BTreeMap;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, mpsc as sync};
 use std::time::Duration;
 
@@ -21,6 +22,8 @@ use super::{Metadata, Served, read_lock};
 const AHEAD: usize = 2;
 /// An examination that nobody asks for is dropped after this long.
 const IDLE: Duration = Duration::from_secs(30);
+/// One that has been given to its end is kept for this long, for who asks for its last page again.
+const ENDED: Duration = Duration::from_secs(5);
 /// Most examinations at once: each keeps the store from forgetting what it reads.
 const CHECKS: usize = 32;
 /// How long a page is waited for before the answer is an empty one: less than clients wait for a leader.
@@ -32,6 +35,8 @@ struct Check {
     /// The page last given, which may be asked for again.
     last: Option<(u32, MetaReply)>,
     next: u32,
+    /// Whether that was the last one of all.
+    ended: Arc<AtomicBool>,
 }
 
 impl Check {
@@ -48,6 +53,7 @@ impl Check {
             Err(sync::RecvTimeoutError::Timeout) => FsckPage::default(),
             Err(sync::RecvTimeoutError::Disconnected) => return MetaReply::Error(Errno::Stale.into()),
         };
+        self.ended.store(found.end, Ordering::Relaxed);
         let reply = MetaReply::Fsck(Box::new(FsckReply::Page(found)));
         self.last = Some((page, reply.clone()));
         self.next = page + 1;
@@ -58,6 +64,13 @@ impl Check {
 struct Asked {
     check: Arc<Mutex<Check>>,
     at: Instant,
+    ended: Arc<AtomicBool>,
+}
+
+impl Asked {
+    fn has_ended(&self) -> bool {
+        self.ended.load(Ordering::Relaxed)
+    }
 }
 
 /// Examinations under way on this host.
@@ -73,11 +86,11 @@ impl Checks {
         Some(found.check.clone())
     }
 
-    fn begin(&self, number: u64, export: Export<Arc<dyn Kv>>, scope: Scope) -> Result<Arc<Mutex<Check>>, MetaReply> {
+    fn begin(&self, number: u64, export: Export<Arc<dyn Kv>>, scope: Scope) -> Result<Arc<Mutex<Check>>, MetaError> {
         let mut table = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        table.retain(|_, asked| asked.at.elapsed() < IDLE);
-        if table.len() >= CHECKS {
-            return Err(MetaReply::Error(MetaError::Busy));
+        table.retain(|_, asked| asked.at.elapsed() < if asked.has_ended() { ENDED } else { IDLE });
+        if table.values().filter(|asked| !asked.has_ended()).count() >= CHECKS {
+            return Err(MetaError::Busy);
         }
         let shard = export.shard();
         let (sender, pages) = sync::sync_channel(AHEAD);
@@ -90,10 +103,11 @@ impl Checks {
         };
         let spawned = std::thread::Builder::new().name("fsck".into()).spawn(examine);
         if let Err(error) = spawned {
-            return Err(MetaReply::Error(MetaError::Storage { reason: format!("no thread: {error}") }));
+            return Err(MetaError::Storage { reason: format!("no thread: {error}") });
         }
-        let check = Arc::new(Mutex::new(Check { pages, last: None, next: 0 }));
-        table.insert((shard, number), Asked { check: check.clone(), at: Instant::now() });
+        let ended = Arc::new(AtomicBool::new(false));
+        let check = Arc::new(Mutex::new(Check { pages, last: None, next: 0, ended: ended.clone() }));
+        table.insert((shard, number), Asked { check: check.clone(), at: Instant::now(), ended });
         Ok(check)
     }
 }
@@ -146,7 +160,7 @@ impl Metadata {
                 let export = read_lock(&served.shard).export();
                 match self.checks.begin(check, export, scope) {
                     Ok(begun) => begun,
-                    Err(refused) => return refused,
+                    Err(refused) => return MetaReply::Error(refused),
                 }
             }
         };

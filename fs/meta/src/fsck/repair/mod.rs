@@ -63,12 +63,11 @@ pub(crate) fn apply(tx: &mut Tx<'_>, m: &Mutation, repair: &Repair) -> Result<Me
     Ok(MetaReply::Done)
 }
 
+/// Is shown a row's key and value.
+type Visit<'a> = dyn FnMut(&[u8], &[u8]) -> Result<(), Fault> + 'a;
+
 /// Visits the rows of a range, a page at a time.
-fn each(
-    tx: &Tx<'_>,
-    (start, end): &Range,
-    visit: &mut dyn FnMut(&[u8], &[u8]) -> Result<(), Fault>,
-) -> Result<(), Fault> {
+fn each(tx: &Tx<'_>, (start, end): &Range, visit: &mut Visit<'_>) -> Result<(), Fault> {
     let mut start = start.clone();
     loop {
         let page = tx.scan(&(start.clone(), end.clone()), PAGE)?;
