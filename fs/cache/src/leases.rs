@@ -152,25 +152,29 @@ impl LeaseCache {
         }
     }
 
-    /// Learns what an answer has granted; `number` is that of the introduction the call was made under.
+    /// Learns what an answer has granted; `number` is that of the introduction the call was made under. Says whether that
+    /// counts. Where it does not, and the inode is believed since, newer attributes are taken all the same: the leader does not
+    /// tell again what this client was told of its own changes.
     pub fn learn(&mut self, ticket: Ticket, number: u64, attr: &Attr, mode: LeaseMode) -> bool {
         let Some(standing) = self.shards.get(&ticket.shard) else { return false };
         let given_up = standing.given_up.get(&attr.ino).is_some_and(|last| ticket.number <= *last);
-        if standing.number != number || given_up {
-            return false;
-        }
+        let granted = standing.number == number && !given_up;
         match self.beliefs.get_mut(&attr.ino) {
             Some(belief) => {
-                if attr.version >= belief.attr.version {
+                let known = belief.attr.version;
+                if attr.version >= known && (granted || known != UNKNOWN) {
                     belief.attr = *attr;
                 }
-                belief.mode = belief.mode.max(mode);
+                if granted {
+                    belief.mode = belief.mode.max(mode);
+                }
             }
-            None => {
+            None if granted => {
                 self.beliefs.insert(attr.ino, Belief { mode, attr: *attr, names: HashMap::new() });
             }
+            None => {}
         }
-        true
+        granted
     }
 
     /// Learns what a name stood for when its directory had a version.

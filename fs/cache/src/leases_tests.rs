@@ -162,3 +162,17 @@ fn a_new_leader_is_told_of_exclusive_leases_and_the_rest_is_given_up() {
     cache.give_up(attr(3, 0).ino, Some(LeaseMode::Shared));
     assert_eq!(cache.mode(attr(3, 0).ino, 150), Some(LeaseMode::Shared));
 }
+
+/// Found by the simulator (seed 123): a program's slow call changed a directory that was given up and believed again meanwhile.
+#[test]
+fn newer_attributes_are_taken_from_an_answer_whose_grant_was_overtaken() {
+    let mut cache = good();
+    let slow = cache.begin(SHARD);
+    learn(&mut cache, 1, 3);
+    let ino = attr(1, 3).ino;
+    cache.give_up(ino, None);
+    learn(&mut cache, 1, 4);
+    assert!(!cache.learn(slow, 7, &attr(1, 5), LeaseMode::Exclusive));
+    assert_eq!(cache.attr(ino, 50).map(|attr| attr.version), Some(5));
+    assert_eq!(cache.mode(ino, 50), Some(LeaseMode::Shared), "no more than that");
+}
