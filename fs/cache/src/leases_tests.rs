@@ -176,3 +176,19 @@ fn newer_attributes_are_taken_from_an_answer_whose_grant_was_overtaken() {
     assert_eq!(cache.attr(ino, 50).map(|attr| attr.version), Some(5));
     assert_eq!(cache.mode(ino, 50), Some(LeaseMode::Shared), "no more than that");
 }
+
+/// Found by the simulator (seed 208): the answer to a create came late, when another client had removed the name again.
+#[test]
+fn a_name_is_not_learned_from_a_change_that_began_before_its_directory_was_believed() {
+    let (mut cache, name) = (good(), Bytes::from_static(b"n"));
+    let dir = attr(1, 3).ino;
+    cache.begin_change(dir, &name);
+    learn(&mut cache, 1, 3);
+    cache.end_change(dir, &name, Some(Some((attr(2, 1).ino, FileKind::Regular))));
+    assert_eq!(cache.name(dir, b"n", 50), None);
+    cache.begin_change(dir, &name);
+    cache.give_up(dir, None);
+    learn(&mut cache, 1, 4);
+    cache.end_change(dir, &name, Some(None));
+    assert_eq!(cache.name(dir, b"n", 50), None);
+}
