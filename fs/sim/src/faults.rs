@@ -12,8 +12,6 @@ const MS: u64 = 1_000_000;
 pub enum Sabotage {
     /// Stores say that they have flushed when they have not.
     LyingDisks,
-    /// Leaders answer reads without being certain that they lead.
-    ReadsWithoutLead,
     /// Mutations are answered while others still believe what was before.
     AnswersWithoutBarrier,
     /// Clients say that they have given up leases and go on believing.

@@ -224,7 +224,10 @@ impl World {
     }
 
     fn arrives(&mut self, packet: Packet) {
-        let Packet { from, to, body } = packet;
+        if packet.is_late_introduction(self.now) {
+            return;
+        }
+        let Packet { from, to, body, .. } = packet;
         match to {
             Node::Host(id) => {
                 let host = &self.hosts[&id];
@@ -232,7 +235,7 @@ impl World {
                     return self.with_host(id, |host, step| host.receive(from, body, step));
                 }
                 if let (Body::Call { id, .. } | Body::Lease { id, .. }, true) = (body, host.refuses) {
-                    self.send(Packet { from: to, to: from, body: Body::Refused { id } });
+                    self.send(Packet { from: to, to: from, body: Body::Refused { id }, sent: self.now });
                 }
             }
             Node::Client(id) => {
@@ -244,7 +247,7 @@ impl World {
             }
             Node::Registry => {
                 if let Some(body) = self.registry.receive(body, self.now) {
-                    self.send(Packet { from: to, to: from, body });
+                    self.send(Packet { from: to, to: from, body, sent: self.now });
                 }
             }
         }

@@ -32,11 +32,6 @@ fn disks_that_lie_are_noticed() {
 }
 
 #[test]
-fn reads_of_who_may_not_lead_are_noticed() {
-    noticed(Sabotage::ReadsWithoutLead, &[Rule::Linearizable], false);
-}
-
-#[test]
 fn answers_before_leases_are_given_back_are_noticed() {
     noticed(Sabotage::AnswersWithoutBarrier, &[Rule::Linearizable], false);
 }

@@ -31,6 +31,30 @@ fn same_seed_same_digest() {
     assert_ne!(check(1), check(2));
 }
 
+/// A step that found something held answered `Busy`, which the source's host took for 'not done yet': asked for ever.
+#[test]
+fn seed_1_asks_a_step_for_ever() {
+    check(1);
+}
+
+/// Attributes in a late answer did not count, though the directory was believed again: the client's own change was missed.
+#[test]
+fn seed_123_misses_a_change_of_its_own() {
+    check(123);
+}
+
+/// A leader whose successor had crashed confirmed nothing any more, and led for ever.
+#[test]
+fn seed_184_hands_over_to_nobody() {
+    check(184);
+}
+
+/// The late answer to a create made a client believe a name that others had removed since.
+#[test]
+fn seed_208_believes_a_late_answer() {
+    check(208);
+}
+
 /// Seeds drawn from outside, for `FOREBAY_SIM_SECONDS` (60, or 3 in the profile `fast`); or the one of
 /// `FOREBAY_SIM_SEED`.
 #[test]

@@ -220,7 +220,7 @@ impl Host {
             Stage::Look(permit) => self.look_up(call, permit, now, step),
             Stage::Confirm { permit, asked_ns, until_ns, answer } => {
                 let lead = replica.lead;
-                if lead.allows(permit, asked_ns) || step.sabotage == Some(Sabotage::ReadsWithoutLead) {
+                if lead.allows(permit, asked_ns) {
                     return Look::Done(answer);
                 }
                 if now >= until_ns || !lead.is_of(permit) {
