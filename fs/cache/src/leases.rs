@@ -5,7 +5,8 @@
 //! since that ticket was taken. Newer attributes are told from older ones by their version.
 //!
 //! Names that this client is changing are *in flux*: they are neither believed nor learned until the change has been
-//! answered, and a name that two changes met in is not learned from either.
+//! answered, and a name that two changes met in is not learned from either. Nor is one of a directory that was not believed
+//! all the while: the answer may be late, and others may have changed the name since.
 
 use std::collections::{BTreeMap, HashMap};
 
@@ -65,6 +66,7 @@ pub struct LeaseCache {
 #[derive(Default, Debug)]
 struct Flux {
     changes: u32,
+    /// Nothing is learned of it: changes met, or the directory was not believed for a while.
     met: bool,
 }
 
@@ -152,25 +154,29 @@ impl LeaseCache {
         }
     }
 
-    /// Learns what an answer has granted; `number` is that of the introduction the call was made under.
+    /// Learns what an answer has granted; `number` is that of the introduction the call was made under. Says whether that
+    /// counts. Where it does not, and the inode is believed since, newer attributes are taken all the same: the leader does not
+    /// tell again what this client was told of its own changes.
     pub fn learn(&mut self, ticket: Ticket, number: u64, attr: &Attr, mode: LeaseMode) -> bool {
         let Some(standing) = self.shards.get(&ticket.shard) else { return false };
         let given_up = standing.given_up.get(&attr.ino).is_some_and(|last| ticket.number <= *last);
-        if standing.number != number || given_up {
-            return false;
-        }
+        let granted = standing.number == number && !given_up;
         match self.beliefs.get_mut(&attr.ino) {
             Some(belief) => {
-                if attr.version >= belief.attr.version {
+                let known = belief.attr.version;
+                if attr.version >= known && (granted || known != UNKNOWN) {
                     belief.attr = *attr;
                 }
-                belief.mode = belief.mode.max(mode);
+                if granted {
+                    belief.mode = belief.mode.max(mode);
+                }
             }
-            None => {
+            None if granted => {
                 self.beliefs.insert(attr.ino, Belief { mode, attr: *attr, names: HashMap::new() });
             }
+            None => {}
         }
-        true
+        granted
     }
 
     /// Learns what a name stood for when its directory had a version.
@@ -188,11 +194,10 @@ impl LeaseCache {
 
     /// This client begins to change a name.
     pub fn begin_change(&mut self, dir: InodeId, name: &Bytes) {
-        if let Some(belief) = self.beliefs.get_mut(&dir) {
-            belief.names.remove(name);
-        }
+        let belief = self.beliefs.get_mut(&dir);
+        let believed = belief.map(|belief| belief.names.remove(name)).is_some();
         let flux = self.flux.entry((dir, name.clone())).or_default();
-        flux.met |= flux.changes > 0;
+        flux.met |= flux.changes > 0 || !believed;
         flux.changes += 1;
     }
 
@@ -252,7 +257,10 @@ impl LeaseCache {
         }
         match (keep, self.beliefs.get_mut(&ino)) {
             (Some(keep), Some(belief)) => belief.mode = belief.mode.min(keep),
-            _ => drop(self.beliefs.remove(&ino)),
+            _ => {
+                self.beliefs.remove(&ino);
+                self.flux.iter_mut().filter(|((dir, _), _)| *dir == ino).for_each(|(_, flux)| flux.met = true);
+            }
         }
         before
     }

@@ -162,3 +162,33 @@ fn a_new_leader_is_told_of_exclusive_leases_and_the_rest_is_given_up() {
     cache.give_up(attr(3, 0).ino, Some(LeaseMode::Shared));
     assert_eq!(cache.mode(attr(3, 0).ino, 150), Some(LeaseMode::Shared));
 }
+
+/// Found by the simulator (seed 123): a program's slow call changed a directory that was given up and believed again meanwhile.
+#[test]
+fn newer_attributes_are_taken_from_an_answer_whose_grant_was_overtaken() {
+    let mut cache = good();
+    let slow = cache.begin(SHARD);
+    learn(&mut cache, 1, 3);
+    let ino = attr(1, 3).ino;
+    cache.give_up(ino, None);
+    learn(&mut cache, 1, 4);
+    assert!(!cache.learn(slow, 7, &attr(1, 5), LeaseMode::Exclusive));
+    assert_eq!(cache.attr(ino, 50).map(|attr| attr.version), Some(5));
+    assert_eq!(cache.mode(ino, 50), Some(LeaseMode::Shared), "no more than that");
+}
+
+/// Found by the simulator (seed 208): the answer to a create came late, when another client had removed the name again.
+#[test]
+fn a_name_is_not_learned_from_a_change_that_began_before_its_directory_was_believed() {
+    let (mut cache, name) = (good(), Bytes::from_static(b"n"));
+    let dir = attr(1, 3).ino;
+    cache.begin_change(dir, &name);
+    learn(&mut cache, 1, 3);
+    cache.end_change(dir, &name, Some(Some((attr(2, 1).ino, FileKind::Regular))));
+    assert_eq!(cache.name(dir, b"n", 50), None);
+    cache.begin_change(dir, &name);
+    cache.give_up(dir, None);
+    learn(&mut cache, 1, 4);
+    cache.end_change(dir, &name, Some(None));
+    assert_eq!(cache.name(dir, b"n", 50), None);
+}

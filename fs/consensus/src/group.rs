@@ -243,6 +243,7 @@ impl<K: Kv> Group<K> {
         if self.raw.store().is_whole() {
             self.raw.tick();
         }
+        self.give_up_handing_over();
         self.draw(dice);
         let unled = self.raw.raft.leader_id == 0 && self.raw.raft.term == FIRST.term;
         if self.first_leader && unled && self.ticks.is_multiple_of(FIRST_ELECTION_TICKS) {
@@ -303,11 +304,22 @@ impl<K: Kv> Group<K> {
     }
 
     /// Hands leadership to another voter. Until the next term, this replica confirms nothing any more, and what was
-    /// confirmed in this term has no force any more: forget it before any message leaves.
+    /// confirmed in this term has no force any more: forget it before any message leaves. Where nobody takes over within
+    /// [`ELECTION_TICKS`] it leads no more, and is elected again or not.
     pub fn hand_over(&mut self, to: HostId) {
         if self.raw.raft.state == StateRole::Leader && to != self.me {
             self.handed_over = Some(self.raw.raft.term);
             self.raw.transfer_leader(codec::id(to));
+        }
+    }
+
+    /// Nobody has taken over what was handed over, but may still: this term is of no use any more, and a later one begins.
+    fn give_up_handing_over(&mut self) {
+        let raft = &mut self.raw.raft;
+        let handed_over = raft.state == StateRole::Leader && self.handed_over == Some(raft.term);
+        if handed_over && raft.lead_transferee.is_none() {
+            let term = raft.term;
+            raft.become_follower(term, raft::INVALID_ID);
         }
     }
 

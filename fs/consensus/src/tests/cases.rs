@@ -96,6 +96,19 @@ fn leadership_is_handed_over_on_request() {
     assert_eq!(world.leader(), Some(HostId(3)));
 }
 
+/// Found by the simulator (seed 184): a leader whose successor died confirmed nothing any more, and led for ever.
+#[test]
+fn a_lead_that_nobody_takes_over_begins_anew() {
+    let mut world = World::new(3, 0, 14);
+    world.ticks(6);
+    world.kill(HostId(3));
+    let term = world.group(HostId(1)).standing().term;
+    world.hand_over(HostId(1), HostId(3));
+    let later = |world: &World| world.leader().is_some_and(|host| world.replicas[&host].group.standing().term > term);
+    world.until("a leader of a later term", later);
+    world.settle();
+}
+
 #[test]
 fn a_replica_far_behind_is_given_the_state() {
     let mut world = World::new(3, 0, 5);

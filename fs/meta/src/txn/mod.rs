@@ -13,7 +13,7 @@ pub(crate) mod rename;
 pub(crate) mod rmdir;
 pub(crate) mod unlink;
 
-use forebay_types::{FsId, InodeId, ShardId};
+use forebay_types::{Errno, FsId, InodeId, ShardId};
 use forebay_wire::meta::{MetaError, MetaReply, Mutation, PeerAction, PeerStep, TxnId};
 use serde::{Deserialize, Serialize};
 
@@ -99,6 +99,8 @@ pub(crate) fn advance(tx: &mut Tx<'_>, id: TxnId, step: u32, reply: &MetaReply) 
     };
     tx.author = Some(record.client.session);
     tx.operation = Some(record.client);
+    let held = *reply == MetaReply::Error(Errno::Again.into());
+    let reply = if held { &MetaReply::Error(MetaError::Busy) } else { reply };
     let next = match proceed(tx, &mut record, id, reply) {
         Ok(next) => next,
         Err(Fault::Refused(error)) => panic!("{id:?} is refused what it holds: {error}; {record:?}"),

@@ -1,5 +1,6 @@
 //! The other side of a transaction: steps that a shard (this one, too) asks for. Each is done once; its answer is kept
-//! until the source says that it is done with the transaction.
+//! until the source says that it is done with the transaction. A step that finds something held by another transaction
+//! answers [`Errno::Again`], for which the source gives up with `Busy`.
 
 use forebay_types::{Attr, Errno, FileKind, FsId, InodeId, limits};
 use forebay_wire::meta::{MetaError, MetaReply, PeerAction, PeerStep, TxnId};
@@ -38,7 +39,8 @@ pub(crate) fn answer(tx: &mut Tx<'_>, step: &PeerStep) -> Result<MetaReply, Faul
         Ok(reply) => reply,
         Err(Fault::Refused(error)) => {
             tx.rollback(before);
-            MetaReply::Error(error)
+            // An answer that is kept, and not what shells say of a step that was not done and is to be asked for again.
+            MetaReply::Error(if error == MetaError::Busy { Errno::Again.into() } else { error })
         }
         Err(broken) => return Err(broken),
     };
