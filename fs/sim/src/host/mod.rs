@@ -425,6 +425,7 @@ impl Host {
                 Effect::Orphaned { .. }
                 | Effect::Reply { .. }
                 | Effect::Opened { .. }
+                | Effect::Wanted { .. }
                 | Effect::SessionEnded { .. } => {}
             }
         }
