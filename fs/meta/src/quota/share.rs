@@ -109,11 +109,13 @@ fn allot(limit: Option<u64>, parts: &[Part]) -> Vec<Option<Allowance>> {
     let allow = |part: &Part| {
         let (now, wish) = (part.up_to(), part.used.saturating_add(met(part)).saturating_add(share(part)));
         let up_to = if wish > now {
-            let more = (wish - now).min(left);
+            // What it has beyond its budget is given already.
+            let has = now.max(part.used);
+            let more = wish.saturating_sub(has).min(left);
             let asked = part.need > 0 || part.now.is_none();
             let more = if asked || more > worth { more } else { 0 };
             left -= more;
-            now + more
+            has + more
         } else if now - wish > worth {
             wish
         } else {

@@ -152,6 +152,18 @@ fn who_uses_more_than_a_new_limit_keeps_it_and_gets_nothing() {
 }
 
 #[test]
+fn what_a_log_has_passed_the_limit_by_does_not_count_against_more() {
+    let mut shards = Shards::new();
+    shards.round(1000, false);
+    shards.usage.get_mut(&ShardId(2)).unwrap().used.bytes = 5000;
+    shards.round(1000, false);
+    assert_eq!(shards.add(2, 1), Answer::Wait);
+    shards.round(5010, false);
+    shards.round(5010, false);
+    assert_eq!(shards.add(2, 1), Answer::Done, "{:?}", shards.usage);
+}
+
+#[test]
 fn a_quota_that_was_removed_is_taken_from_every_shard() {
     let mut shards = Shards::new();
     shards.round(100, false);
