@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 use std::fs;
-use std::path::Path;
 
 use super::place::Place;
 use crate::error::{Context, LabError};
@@ -78,19 +77,19 @@ pub fn running(node: &Node, programs: &[&str]) -> Result<Vec<u32>, LabError> {
 
 /// All processes of a node but its first, which is the lab's.
 fn processes(node: &Node) -> Result<Vec<u32>, LabError> {
-    let init = node.root()?.with_file_name("ns/pid");
-    let space = fs::read_link(&init).context(|| format!("read {}", init.display()))?;
+    let root = node.root()?;
+    let first = root.parent().and_then(|dir| dir.file_name()?.to_str()?.parse::<u32>().ok());
+    let file = root.with_file_name("ns/pid");
+    let space = fs::read_link(&file).context(|| format!("read {}", file.display()))?;
     let entries = fs::read_dir("/proc").context(|| "list /proc".to_owned())?;
     let pids = entries.flatten().filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok());
     let inside = |pid: &u32| fs::read_link(format!("/proc/{pid}/ns/pid")).is_ok_and(|link| link == space);
-    Ok(pids.filter(inside).filter(|&pid| program(pid) != crate::lab::PROGRAM).collect())
+    Ok(pids.filter(|pid| Some(*pid) != first).filter(inside).collect())
 }
 
-/// File name of the program a process was started as.
+/// The name of the program that a process runs: some daemons overwrite their command lines.
 fn program(pid: u32) -> String {
-    let line = fs::read(format!("/proc/{pid}/cmdline")).unwrap_or_default();
-    let first = String::from_utf8_lossy(line.split(|&byte| byte == 0).next().unwrap_or_default()).into_owned();
-    Path::new(&first).file_name().unwrap_or_default().to_string_lossy().into_owned()
+    fs::read_to_string(format!("/proc/{pid}/comm")).unwrap_or_default().trim_end().to_owned()
 }
 
 /// What a process uses; nothing when it has just ended.
