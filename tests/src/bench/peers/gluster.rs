@@ -43,8 +43,10 @@ pub fn serve(stage: &Stage) -> Result<(), LabError> {
 fn start(node: &Node) -> Result<Daemon, LabError> {
     // Logs have a fixed place, which is this machine's outside the lab.
     let script = format!(
-        "mkdir -p {disk}/glusterd /var/log/glusterfs && mount -t tmpfs glusterfs /var/log/glusterfs
-        mkdir /var/log/glusterfs/bricks && cat > {SETTINGS}",
+        "logs={log}/{name}-glusterfs && mkdir -p {disk}/glusterd $logs/bricks /var/log/glusterfs
+        mount --bind $logs /var/log/glusterfs && cat > {SETTINGS}",
+        log = paths::LOG,
+        name = node.name(),
         disk = paths::DISK
     );
     let settings = format!(
@@ -52,6 +54,7 @@ fn start(node: &Node) -> Result<Daemon, LabError> {
             type mgmt/glusterd
             option working-directory {disk}/glusterd
             option transport-type socket
+            option transport.socket.listen-port 24007
             option transport.socket.read-fail-log off
             option ping-timeout 0
             option event-threads 1

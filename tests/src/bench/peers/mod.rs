@@ -186,14 +186,19 @@ impl Place for Running {
     }
 }
 
-/// The last lines of every log in a folder.
+/// The last lines of every log in a folder and below.
 fn tails(folder: &Path) -> String {
-    let mut logs: Vec<_> = fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()).collect();
+    let (mut folders, mut logs) = (vec![folder.to_owned()], Vec::new());
+    while let Some(folder) = folders.pop() {
+        for path in fs::read_dir(folder).into_iter().flatten().flatten().map(|entry| entry.path()) {
+            if path.is_dir() { folders.push(path) } else { logs.push(path) }
+        }
+    }
     logs.sort();
     let tail = |path: &Path| {
         let text = String::from_utf8_lossy(&fs::read(path).ok()?).into_owned();
         let lines: Vec<&str> = text.lines().filter(|line| !line.trim().is_empty()).collect();
-        let name = path.file_name()?.to_string_lossy().into_owned();
+        let name = path.strip_prefix(folder).unwrap_or(path).display();
         let last = lines[lines.len().saturating_sub(TAIL)..].iter();
         Some(last.map(|line| format!("{name}: {line}\n")).collect::<String>())
     };
