@@ -35,7 +35,8 @@ pub fn run(options: &Options) -> Result<(), LabError> {
     let mut failures = Vec::new();
     let mut failed = |label: &str, error: LabError| {
         eprintln!("\n{label} failed: {error}");
-        failures.push(format!("{label}: {error}"));
+        // With all its detail it has just been shown.
+        failures.push(format!("{label}: {}", error.to_string().lines().next().unwrap_or_default()));
     };
     // Before any lab starts: what its nodes see of this machine's programs may not change under them.
     let mut peers = options.peers.clone();

@@ -26,8 +26,8 @@ pub fn serve(stage: &Stage) -> Result<(), LabError> {
     }
     wait::until("all chunk servers are known to the master", STEP, || {
         let said = chunk_servers(stage)?;
-        let known = |node: &&Node| said.lines().any(|line| line.contains(&node.address().to_string()));
-        Ok(if stage.servers.iter().all(|node| known(&node)) { Seen::Yes(()) } else { Seen::NotYet(said) })
+        let known = |node: &Node| said.split_whitespace().any(|word| word == node.name());
+        Ok(if stage.servers.iter().all(known) { Seen::Yes(()) } else { Seen::NotYet(said) })
     })
 }
 
