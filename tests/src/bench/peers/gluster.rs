@@ -55,6 +55,8 @@ fn start(node: &Node) -> Result<Daemon, LabError> {
             option working-directory {disk}/glusterd
             option transport-type socket
             option transport.socket.listen-port 24007
+            option transport.socket.keepalive-time 10
+            option transport.socket.keepalive-interval 2
             option transport.socket.read-fail-log off
             option ping-timeout 0
             option event-threads 1
