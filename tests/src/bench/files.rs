@@ -1,7 +1,6 @@
 //! Many files: two threads create, look at, read and remove them.
 //!
-//! *Easy*: empty files, each thread in a folder of its own. *Hard*: 3901 bytes each, both threads in one folder. So many
-//! that what a client may keep back is a small part of them. And a tree: unpacked, and looked through with nothing cached.
+//! *Easy*: empty files, each thread in a folder of its own. *Hard*: 3901 bytes each, both threads in one folder. And a tree: unpacked, and looked through with nothing cached.
 //! Each metric comes with what the daemons used meanwhile; work that they put off counts for the metric that follows.
 
 use std::fs::{self, File};
@@ -17,7 +16,6 @@ use crate::paths;
 
 const THREADS: u32 = 2;
 /// Of each thread.
-const FILES: u32 = 5000;
 const SMALL_FILES: u32 = 600;
 /// Longest that anything with so many entries of a tree may take, and with fewer.
 const TREE_DEADLINE: (u32, Duration) = (20_000, Duration::from_secs(600));
@@ -31,10 +29,10 @@ pub const OPS: &str = "ops/s";
 /// One operation on one file.
 type Step = fn(&Path) -> std::io::Result<()>;
 
-/// Names and attributes.
-pub fn metadata(place: &dyn Place) -> Result<Vec<Measured>, LabError> {
+/// Names and attributes, each thread with so many files.
+pub fn metadata(place: &dyn Place, files: u32) -> Result<Vec<Measured>, LabError> {
     let mut found = Vec::new();
-    let easy = Folders::make(place, "easy", false, FILES)?;
+    let easy = Folders::make(place, "easy", false, files)?;
     let steps: [(&str, Step); 3] = [
         ("md_easy_creation", |path| File::create(path).map(drop)),
         ("md_easy_stat", |path| fs::metadata(path).map(drop)),
@@ -43,7 +41,7 @@ pub fn metadata(place: &dyn Place) -> Result<Vec<Measured>, LabError> {
     for (metric, step) in steps {
         found.extend(easy.measure(place, metric, step)?);
     }
-    let hard = Folders::make(place, "hard", true, FILES)?;
+    let hard = Folders::make(place, "hard", true, files)?;
     let steps: [(&str, Step); 4] = [
         ("md_hard_creation", |path| fs::write(path, [7; HARD_BYTES])),
         ("md_hard_stat", |path| fs::metadata(path).map(drop)),

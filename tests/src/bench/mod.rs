@@ -103,9 +103,9 @@ fn measure(group: &str, place: &dyn Place, options: &Options) -> Result<Vec<Meas
         "sync" => fio::synchronous(place),
         "small" => files::small(place),
         "tree" => files::tree(place, options.entries),
-        "shared" => mounts::shared(place),
+        "shared" => mounts::shared(place, options.files),
         SCALE => mounts::scale(place),
-        _ => files::metadata(place),
+        _ => files::metadata(place, options.files),
     }?;
     if !place.servers().is_empty() {
         let usage = Usage::of(place)?;

@@ -11,16 +11,16 @@ use super::place::Place;
 use super::report::Measured;
 use crate::error::{Context, LabError};
 
-/// Files that each mount creates.
+/// Files that each mount creates in a folder of its own.
 const FILES: u32 = 2500;
 /// Mounts of the scaling report.
 const SCALE: [usize; 3] = [1, 2, 4];
 /// Mounts that the groups of this module need at most.
 pub const MOST: usize = 4;
 
-/// Two mounts creating files in one folder.
-pub fn shared(place: &dyn Place) -> Result<Vec<Measured>, LabError> {
-    creation(place, "md_shared_creation", 2, true)
+/// Two mounts creating so many files in one folder.
+pub fn shared(place: &dyn Place, files: u32) -> Result<Vec<Measured>, LabError> {
+    creation(place, "md_shared_creation", 2, files.div_ceil(2), true)
 }
 
 /// One mount and more, each creating files in a folder of its own.
@@ -39,13 +39,19 @@ pub fn scale_one_shard() -> Result<Vec<Measured>, LabError> {
 fn scaled(place: &dyn Place, name: &str) -> Result<Vec<Measured>, LabError> {
     let mut found = Vec::new();
     for mounts in SCALE {
-        found.extend(creation(place, &format!("{name}_creation_{mounts}_mounts"), mounts, false)?);
+        found.extend(creation(place, &format!("{name}_creation_{mounts}_mounts"), mounts, FILES, false)?);
     }
     Ok(found)
 }
 
 /// So many mounts create files; all but the first are there only meanwhile.
-fn creation(place: &dyn Place, metric: &str, mounts: usize, shared: bool) -> Result<Vec<Measured>, LabError> {
+fn creation(
+    place: &dyn Place,
+    metric: &str,
+    mounts: usize,
+    files: u32,
+    shared: bool,
+) -> Result<Vec<Measured>, LabError> {
     (1..mounts).try_for_each(|client| place.mount(client))?;
     let mut folders = Vec::new();
     for client in 0..mounts {
@@ -55,18 +61,18 @@ fn creation(place: &dyn Place, metric: &str, mounts: usize, shared: bool) -> Res
         let seen = place.outside(client)?.join(&below);
         folders.push(File::open(&seen).context(|| format!("open {}", seen.display()))?);
     }
-    let files = FILES * u32::try_from(mounts).expect("a few mounts");
-    let found = with_cost(place, metric, files, || create(&folders))?;
+    let all = files * u32::try_from(mounts).expect("a few mounts");
+    let found = with_cost(place, metric, all, || create(&folders, files))?;
     drop(folders);
     (1..mounts).try_for_each(|client| place.unmount(client))?;
     Ok(found)
 }
 
-/// Creates files in all folders at once, by one thread each.
-fn create(folders: &[File]) -> Result<Duration, LabError> {
+/// Creates so many files in each folder, in all at once, by one thread each.
+fn create(folders: &[File], files: u32) -> Result<Duration, LabError> {
     let flags = OFlags::CREATE | OFlags::EXCL | OFlags::WRONLY | OFlags::CLOEXEC;
     let work = |client: usize, folder: &File| {
-        (0..FILES).try_for_each(|number| {
+        (0..files).try_for_each(|number| {
             openat(folder, format!("{client}.{number}"), flags, Mode::from_raw_mode(0o644)).map(drop)
         })
     };

@@ -12,6 +12,7 @@ pub const SCALE: &str = "scale";
 pub const FAILOVER: &str = "failover";
 
 const ENTRIES: u32 = 20_000;
+const FILES: u32 = 5000;
 
 /// What was asked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -22,13 +23,16 @@ pub struct Options {
     pub only: Option<String>,
     /// Other filesystems to measure beside Forebay.
     pub peers: Vec<Peer>,
+    /// Files that each thread creates, looks at, reads and removes. The default is so many that what a client may keep back is a
+    /// small part of them.
+    pub files: u32,
     /// Files of the tree that is unpacked and looked through.
     pub entries: u32,
 }
 
 impl Default for Options {
     fn default() -> Self {
-        Options { json: None, only: None, peers: Vec::new(), entries: ENTRIES }
+        Options { json: None, only: None, peers: Vec::new(), files: FILES, entries: ENTRIES }
     }
 }
 
@@ -42,7 +46,8 @@ impl Options {
                 "--json" => options.json = Some(PathBuf::from(value("a file")?)),
                 "--only" => options.only = Some(group(value("a group")?)?),
                 "--peers" => options.peers = peers(&value("a list of peers")?)?,
-                "--entries" => options.entries = entries(&value("a number of files")?)?,
+                "--files" => options.files = number("--files", &value("a number of files")?)?,
+                "--entries" => options.entries = number("--entries", &value("a number of files")?)?,
                 other => return Err(format!("unknown argument {other}")),
             }
         }
@@ -74,9 +79,9 @@ fn peers(list: &str) -> Result<Vec<Peer>, String> {
     Ok(peers)
 }
 
-fn entries(number: &str) -> Result<u32, String> {
-    let entries = number.parse().ok().filter(|&entries| entries > 0);
-    entries.ok_or_else(|| format!("--entries needs a number above 0, not {number:?}"))
+fn number(option: &str, number: &str) -> Result<u32, String> {
+    let parsed = number.parse().ok().filter(|&parsed| parsed > 0);
+    parsed.ok_or_else(|| format!("{option} needs a number above 0, not {number:?}"))
 }
 
 #[cfg(test)]

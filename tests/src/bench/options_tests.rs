@@ -7,14 +7,15 @@ fn parse(line: &str) -> Result<Options, String> {
 #[test]
 fn everything_is_optional() {
     assert_eq!(parse(""), Ok(Options::default()));
-    assert_eq!(Options::default().entries, 20_000);
+    assert_eq!((Options::default().entries, Options::default().files), (20_000, 5000));
 }
 
 #[test]
 fn peers_are_a_list_without_repetition() {
-    let options = parse("--peers gluster,mfs,gluster,ceph --entries 200000 --only md --json out").expect("valid");
+    let options =
+        parse("--peers gluster,mfs,gluster,ceph --entries 200000 --files 50 --only md --json out").expect("valid");
     assert_eq!(options.peers, [Peer::Gluster, Peer::Mfs, Peer::Ceph]);
-    assert_eq!(options.entries, 200_000);
+    assert_eq!((options.entries, options.files), (200_000, 50));
     assert_eq!(options.only.as_deref(), Some("md"));
     assert_eq!(options.json, Some(PathBuf::from("out")));
 }

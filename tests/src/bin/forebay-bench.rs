@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use forebay_tests::bench::{self, Options};
 
-const USAGE: &str = "usage: forebay-bench [--peers PEER,...] [--json FILE] [--only GROUP] [--entries N]";
+const USAGE: &str = "usage: forebay-bench [--peers PEER,...] [--json FILE] [--only GROUP] [--files N] [--entries N]";
 
 fn main() -> ExitCode {
     let options = match Options::parse(std::env::args().skip(1)) {
