@@ -13,6 +13,9 @@ use super::place::Local;
 const RATIO: &str = "ratio";
 const RATIO_BEST_PEER: &str = "ratio_best_peer";
 
+/// A ratio of a row, where it has one.
+type Ratio = fn(&Row) -> Option<f64>;
+
 /// What kind of metric.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
@@ -121,8 +124,7 @@ impl Report {
         let labels: Vec<&str> =
             self.labels.iter().copied().filter(|label| rows.iter().any(|row| row.value(label).is_some())).collect();
         let width = rows.iter().map(|row| row.metric.len()).max()?.max(title.len());
-        let ratios: [(&str, fn(&Row) -> Option<f64>); 2] =
-            [(RATIO, Row::ratio), (RATIO_BEST_PEER, Row::ratio_best_peer)];
+        let ratios: [(&str, Ratio); 2] = [(RATIO, Row::ratio), (RATIO_BEST_PEER, Row::ratio_best_peer)];
         let ratios: Vec<_> = ratios.into_iter().filter(|(_, of)| rows.iter().any(|row| of(row).is_some())).collect();
         let mut text = format!("{title:<width$}");
         labels.iter().for_each(|label| put(&mut text, 12, label));
