@@ -79,7 +79,7 @@ fn ours_and_local(options: &Options, report: &mut Report) -> Result<(), LabError
     Ok(())
 }
 
-/// One peer, alone on the machine.
+/// One peer, alone on the machine. After a group that failed it is in no state to be measured any more.
 fn peer_alone(peer: Peer, options: &Options, report: &mut Report) -> Result<(), LabError> {
     let groups = GROUPS.into_iter().filter(|group| *group != FAILOVER && options.wants(group));
     let wanted: Vec<&str> = groups.collect();
@@ -120,7 +120,7 @@ fn measure(group: &str, place: &dyn Place, options: &Options) -> Result<Vec<Meas
 /// Adds figures to the report, and shows what is not a cost for whoever waits.
 fn add(report: &mut Report, label: &'static str, measured: Vec<Measured>) {
     for one in measured.iter().filter(|one| one.kind != Kind::Cost) {
-        eprintln!("{label:<8} {:<28} {:>12.1} {}", one.metric, one.value, one.unit);
+        eprintln!("{label:<8} {:<34} {:>12.1} {}", one.metric, one.value, one.unit);
     }
     report.add(label, measured);
 }

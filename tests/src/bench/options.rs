@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use super::peers::Peer;
 
-/// Groups of figures, in the order they are measured; `scale` and `failover` are not of a peer's or the disk's kind.
+/// Groups of figures, in the order they are measured.
 pub const GROUPS: [&str; 9] = ["seq", "rand", "sync", "small", "md", "tree", "shared", SCALE, FAILOVER];
 /// Creation with more mounts and shards: measured only when asked for by name.
 pub const SCALE: &str = "scale";
