@@ -74,7 +74,7 @@ fn ours_and_local(options: &Options, report: &mut Report) -> Result<(), LabError
     }
     ours.end()?;
     if options.wants(SCALE) {
-        add(report, Ours::LABEL, mounts::scale_one_shard()?);
+        add(report, Ours::LABEL, mounts::scale_one_shard(options.files_of_mount())?);
     }
     Ok(())
 }
@@ -103,8 +103,8 @@ fn measure(group: &str, place: &dyn Place, options: &Options) -> Result<Vec<Meas
         "sync" => fio::synchronous(place),
         "small" => files::small(place),
         "tree" => files::tree(place, options.entries),
-        "shared" => mounts::shared(place, options.files),
-        SCALE => mounts::scale(place),
+        "shared" => mounts::shared(place, options.files_of_mount()),
+        SCALE => mounts::scale(place, options.files_of_mount()),
         _ => files::metadata(place, options.files),
     }?;
     if !place.servers().is_empty() {

@@ -11,35 +11,33 @@ use super::place::Place;
 use super::report::Measured;
 use crate::error::{Context, LabError};
 
-/// Files that each mount creates in a folder of its own.
-const FILES: u32 = 2500;
 /// Mounts of the scaling report.
 const SCALE: [usize; 3] = [1, 2, 4];
 /// Mounts that the groups of this module need at most.
 pub const MOST: usize = 4;
 
-/// Two mounts creating so many files in one folder.
+/// Two mounts, each creating so many files in one folder.
 pub fn shared(place: &dyn Place, files: u32) -> Result<Vec<Measured>, LabError> {
-    creation(place, "md_shared_creation", 2, files.div_ceil(2), true)
+    creation(place, "md_shared_creation", 2, files, true)
 }
 
-/// One mount and more, each creating files in a folder of its own.
-pub fn scale(place: &dyn Place) -> Result<Vec<Measured>, LabError> {
-    scaled(place, "scale")
+/// One mount and more, each creating so many files in a folder of its own.
+pub fn scale(place: &dyn Place, files: u32) -> Result<Vec<Measured>, LabError> {
+    scaled(place, "scale", files)
 }
 
 /// The same with all of Forebay's metadata in one shard.
-pub fn scale_one_shard() -> Result<Vec<Measured>, LabError> {
+pub fn scale_one_shard(files: u32) -> Result<Vec<Measured>, LabError> {
     let ours = Ours::start(MOST, 1)?;
-    let found = scaled(&ours, "scale_one_shard")?;
+    let found = scaled(&ours, "scale_one_shard", files)?;
     ours.end()?;
     Ok(found)
 }
 
-fn scaled(place: &dyn Place, name: &str) -> Result<Vec<Measured>, LabError> {
+fn scaled(place: &dyn Place, name: &str, files: u32) -> Result<Vec<Measured>, LabError> {
     let mut found = Vec::new();
     for mounts in SCALE {
-        found.extend(creation(place, &format!("{name}_creation_{mounts}_mounts"), mounts, FILES, false)?);
+        found.extend(creation(place, &format!("{name}_creation_{mounts}_mounts"), mounts, files, false)?);
     }
     Ok(found)
 }

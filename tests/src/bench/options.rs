@@ -54,6 +54,11 @@ impl Options {
         Ok(options)
     }
 
+    /// Files that each of several mounts creates.
+    pub fn files_of_mount(&self) -> u32 {
+        self.files.div_ceil(2)
+    }
+
     /// Whether a group is to be measured.
     pub fn wants(&self, group: &str) -> bool {
         self.only.as_ref().map_or(group != SCALE, |only| only == group)
