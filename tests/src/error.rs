@@ -62,6 +62,27 @@ pub enum LabError {
     /// The lab did not come up, or died.
     #[error("the lab {0}")]
     Lab(String),
+    /// Something to be measured was not.
+    #[error("not everything was measured:\n{0}")]
+    Bench(String),
+    /// Debian packages that a peer of the benchmark needs are not there and cannot be installed.
+    #[error(
+        "cannot install {packages}: apt-get install {packages} by hand, or leave it out of --peers; apt-get said:\n{said}"
+    )]
+    Packages {
+        /// Their names.
+        packages: String,
+        /// The end of what was said meanwhile.
+        said: String,
+    },
+    /// A peer of the benchmark did not start, or failed at the work.
+    #[error("{error}\nthe ends of its logs:\n{logs}\nto go on without it, leave it out of --peers")]
+    Peer {
+        /// What went wrong.
+        error: Box<LabError>,
+        /// The last lines that its daemons logged.
+        logs: String,
+    },
     /// An answer of Slurm could not be read.
     #[error("slurm: {0}")]
     Slurm(String),

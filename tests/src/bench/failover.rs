@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-use super::Measured;
+use super::report::Measured;
 use crate::cluster::MOUNT;
 use crate::error::{Context, LabError};
 use crate::mounted::Mounted;
@@ -52,10 +52,10 @@ pub fn measure(at: &mut Mounted) -> Result<Vec<Measured>, LabError> {
         times[at].as_secs_f64() * 1000.0
     };
     Ok(vec![
-        ("failover_create", "ms", millis(&mut creates, ROUNDS / 2)),
-        ("failover_create_worst", "ms", millis(&mut creates, ROUNDS - 1)),
-        ("failover_stat", "ms", millis(&mut stats, ROUNDS / 2)),
-        ("failover_stat_worst", "ms", millis(&mut stats, ROUNDS - 1)),
+        Measured::time("failover_create", "ms", millis(&mut creates, ROUNDS / 2)),
+        Measured::time("failover_create_worst", "ms", millis(&mut creates, ROUNDS - 1)),
+        Measured::time("failover_stat", "ms", millis(&mut stats, ROUNDS / 2)),
+        Measured::time("failover_stat_worst", "ms", millis(&mut stats, ROUNDS - 1)),
     ])
 }
 

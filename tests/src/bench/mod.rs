@@ -1,130 +1,131 @@
-//! The benchmark: the same work on a Forebay mount and on this machine's own disk, in one run.
+//! The benchmark: the same work on a Forebay mount, on this machine's own disk and on other filesystems, in one run.
 //!
-//! [`fio`] measures streams and random access, [`files`] creates, looks at, reads and removes files. Figures come in pairs, and what
-//! counts is their ratio: both share one machine with whatever else runs on it. [`failover`] has no pair: a local disk
-//! has no leader to lose.
+//! [`fio`] measures streams and random access, [`files`] creates, looks at, reads and removes files, [`mounts`] does it from
+//! several clients. Each [`place`] gets the same work, one after the other: [`peers`] are started when Forebay has ended, so
+//! that none takes the other's memory or processor. What counts are ratios ([`report`]): all places share one machine with
+//! whatever else runs on it. [`failover`] has no pair: a local disk has no leader to lose.
 
 pub mod failover;
 pub mod files;
 pub mod fio;
+pub mod mounts;
+pub mod options;
+pub mod ours;
+pub mod peers;
+pub mod place;
+pub mod report;
+pub mod usage;
 
 use std::io::Write;
-use std::path::PathBuf;
+use std::path::Path;
 
-use serde::Serialize;
-
-use crate::cluster::{ClusterSettings, MOUNT};
+pub use self::options::Options;
+use self::options::{FAILOVER, GROUPS, SCALE};
+use self::ours::Ours;
+use self::peers::{Peer, Running};
+use self::place::{Local, Place};
+use self::report::{Figure, Kind, Measured, Report};
+use self::usage::Usage;
+use crate::cluster::ClusterSettings;
 use crate::error::{Context, LabError};
-use crate::mounted::Mounted;
-use crate::node::User;
-use crate::paths;
 
-/// Groups of figures, in the order they are measured.
-pub const GROUPS: [&str; 7] = ["seq", "rand", "sync", "small", "md", "tree", FAILOVER];
-const FAILOVER: &str = "failover";
-const OURS: &str = "forebay";
-const LOCAL: &str = "local";
-const RATIO: &str = "ratio";
-
-/// What was asked for.
-#[derive(Clone, Debug, Default)]
-pub struct Options {
-    /// File for one JSON line a figure.
-    pub json: Option<PathBuf>,
-    /// Only this group.
-    pub only: Option<String>,
-}
-
-/// A figure.
-#[derive(Clone, Debug, PartialEq, Serialize)]
-pub struct Figure {
-    /// What was measured.
-    pub metric: &'static str,
-    /// In what.
-    pub unit: &'static str,
-    /// On what: `forebay`, `local`, or `ratio` (forebay to local).
-    pub label: &'static str,
-    /// How much; more is better, but for times.
-    pub value: f64,
-}
-
-/// One metric of one place.
-pub type Measured = (&'static str, &'static str, f64);
-
-/// A place to measure: a folder of a client, and how to forget what is cached of it.
-pub struct Place<'a> {
-    /// The cluster, with one client.
-    pub at: &'a Mounted,
-    /// The folder inside the client.
-    pub inside: String,
-    /// The same folder as this machine reaches it.
-    pub outside: PathBuf,
-    /// Whether it is on the mount.
-    pub ours: bool,
-}
-
-impl Place<'_> {
-    /// Forgets what is cached of the place, so that it has to be read again.
-    pub fn forget(&self) -> Result<(), LabError> {
-        std::env::set_current_dir("/").context(|| "leave the folder".to_owned())?;
-        if self.ours {
-            return self.at.remount(0);
-        }
-        // Page by page and only here: dropping all of this machine's caches would be everybody's loss.
-        let forget = format!(
-            "sync; find {} -type f -exec dd of={{}} oflag=nocache conv=notrunc,fdatasync count=0 status=none \\;",
-            self.inside
-        );
-        self.at.client(0).shell(&User::root(), &forget).map(|_| ())
-    }
-}
-
-/// Runs the benchmark and prints the pairs.
+/// Runs the benchmark and prints what it found. A place that failed does not keep others from being measured; all
+/// failures are told at the end.
 pub fn run(options: &Options) -> Result<(), LabError> {
-    let settings =
-        ClusterSettings { drive_mib: 2048, log: "warn,forebayd=info".to_owned(), ..ClusterSettings::default() };
-    let mut at = Mounted::start(1, &settings)?;
-    at.lab.expect_anything_logged();
-    let disk = format!("{}/bench", paths::DISK);
-    at.client(0).shell(&User::root(), &format!("mkdir -p {MOUNT}/bench {disk}"))?;
-    let local = Place { at: &at, inside: disk, outside: at.client(0).disk().join("bench"), ours: false };
-    let ours = Place { at: &at, inside: format!("{MOUNT}/bench"), outside: at.path(0, "bench")?, ours: true };
-    let mut figures = Vec::new();
-    println!("{:<20} {:>12} {:>12} {:>8}", "metric", OURS, LOCAL, RATIO);
-    let wanted = |group: &str| options.only.as_ref().is_none_or(|only| only == group);
-    for group in GROUPS.iter().filter(|group| **group != FAILOVER && wanted(group)) {
-        let pairs = measure(group, &ours)?.into_iter().zip(measure(group, &local)?);
-        for ((metric, unit, here), (_, _, there)) in pairs {
-            println!("{metric:<20} {here:>12.1} {there:>12.1} {:>7.3}x  {unit}", here / there);
-            let figure = |label, value| Figure { metric, unit, label, value };
-            figures.extend([figure(OURS, here), figure(LOCAL, there)]);
-            figures.push(Figure { unit: "x", ..figure(RATIO, here / there) });
-        }
+    let mut failures = Vec::new();
+    let mut failed = |label: &str, error: LabError| {
+        eprintln!("\n{label} failed: {error}");
+        // With all its detail it has just been shown.
+        failures.push(format!("{label}: {}", error.to_string().lines().next().unwrap_or_default()));
+    };
+    // Before any lab starts: what its nodes see of this machine's programs may not change under them.
+    let mut peers = options.peers.clone();
+    peers.retain(|peer| peer.install().map_err(|error| failed(peer.label(), error)).is_ok());
+    let mut report = Report::default();
+    ours_and_local(options, &mut report).unwrap_or_else(|error| failed(Ours::LABEL, error));
+    for peer in peers {
+        peer_alone(peer, options, &mut report).unwrap_or_else(|error| failed(peer.label(), error));
     }
-    if wanted(FAILOVER) {
-        for (metric, unit, value) in failover::measure(&mut at)? {
-            println!("{metric:<20} {value:>12.1} {:>12} {:>9}  {unit}", "", "");
-            figures.push(Figure { metric, unit, label: OURS, value });
-        }
-    }
+    print!("{}", report.tables());
     if let Some(path) = &options.json {
-        write(path, &figures).context(|| format!("write {}", path.display()))?;
+        write(path, &report.figures()).context(|| format!("write {}", path.display()))?;
     }
-    at.lab.end()
+    if failures.is_empty() { Ok(()) } else { Err(LabError::Bench(failures.join("\n"))) }
 }
 
-fn measure(group: &str, place: &Place<'_>) -> Result<Vec<Measured>, LabError> {
-    match group {
+/// How many clients what is wanted needs.
+fn clients(options: &Options) -> usize {
+    if options.wants(SCALE) { mounts::MOST } else { 2 }
+}
+
+/// Forebay and the local disk, group by group.
+fn ours_and_local(options: &Options, report: &mut Report) -> Result<(), LabError> {
+    let clients = clients(options);
+    let mut ours = Ours::start(clients, ClusterSettings::default().shards)?;
+    let local = Local::of(&ours.clients()[0], clients)?;
+    for group in GROUPS.into_iter().filter(|group| options.wants(group)) {
+        if group == FAILOVER {
+            add(report, Ours::LABEL, failover::measure(&mut ours.at)?);
+            continue;
+        }
+        for place in [&ours as &dyn Place, &local] {
+            add(report, place.label(), measure(group, place, options)?);
+        }
+    }
+    ours.end()?;
+    if options.wants(SCALE) {
+        add(report, Ours::LABEL, mounts::scale_one_shard(options.files_of_mount())?);
+    }
+    Ok(())
+}
+
+/// One peer, alone on the machine. After a group that failed it is in no state to be measured any more.
+fn peer_alone(peer: Peer, options: &Options, report: &mut Report) -> Result<(), LabError> {
+    let groups = GROUPS.into_iter().filter(|group| *group != FAILOVER && options.wants(group));
+    let wanted: Vec<&str> = groups.collect();
+    if wanted.is_empty() {
+        return Ok(());
+    }
+    eprintln!("{:<8} starts", peer.label());
+    let running = Running::start(peer, clients(options))?;
+    for group in wanted {
+        let measured = measure(group, &running, options).map_err(|error| running.explain(error))?;
+        add(report, running.label(), measured);
+    }
+    running.end()
+}
+
+/// Measures a group, and the memory of the daemons after it.
+fn measure(group: &str, place: &dyn Place, options: &Options) -> Result<Vec<Measured>, LabError> {
+    let mut measured = match group {
         "seq" => fio::sequential(place),
         "rand" => fio::random(place),
         "sync" => fio::synchronous(place),
         "small" => files::small(place),
-        "tree" => files::tree(place),
-        _ => files::metadata(place),
+        "tree" => files::tree(place, options.entries),
+        "shared" => mounts::shared(place, options.files_of_mount()),
+        SCALE => mounts::scale(place, options.files_of_mount()),
+        _ => files::metadata(place, options.files),
+    }?;
+    if !place.servers().is_empty() {
+        let usage = Usage::of(place)?;
+        for (side, daemons) in [("server", usage.servers), ("client", usage.clients)] {
+            let bytes: f64 = daemons.values().map(|daemon| daemon.rss_bytes).sum();
+            measured.push(Measured::cost(format!("{group}_{side}_rss"), "MiB", bytes / f64::from(1 << 20)));
+        }
     }
+    Ok(measured)
 }
 
-fn write(path: &PathBuf, figures: &[Figure]) -> std::io::Result<()> {
+/// Adds figures to the report, and shows what is not a cost for whoever waits.
+fn add(report: &mut Report, label: &'static str, measured: Vec<Measured>) {
+    for one in measured.iter().filter(|one| one.kind != Kind::Cost) {
+        eprintln!("{label:<8} {:<34} {:>12.1} {}", one.metric, one.value, one.unit);
+    }
+    report.add(label, measured);
+}
+
+fn write(path: &Path, figures: &[Figure]) -> std::io::Result<()> {
     let mut out = std::fs::File::create(path)?;
     for figure in figures {
         writeln!(out, "{}", serde_json::to_string(figure)?)?;
