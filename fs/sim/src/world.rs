@@ -48,7 +48,7 @@ pub(crate) struct World {
 impl World {
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut dice = Dice::new(seed);
-        let faults = Faults::drawn(&mut dice);
+        let faults = Faults::drawn(&mut dice).fit_for(sabotage);
         let ids: Vec<HostId> = (1..=faults.hosts).map(HostId).collect();
         let turned = |n: u16| {
             let mut replicas = ids.clone();
