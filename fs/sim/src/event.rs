@@ -45,7 +45,7 @@ pub(crate) enum Fault {
 }
 
 pub(crate) enum Event {
-    Arrives(Packet),
+    Arrives(Box<Packet>),
     /// Raft messages of a shard from one host to another are known to be lost.
     Lost {
         host: HostId,
@@ -86,7 +86,7 @@ impl Ord for Scheduled {
 
 /// What a node has done.
 pub(crate) enum Emit {
-    Send(Packet),
+    Send(Box<Packet>),
     After { nanos: u64, node: Node, life: u32, timer: Timer },
 }
 
@@ -106,7 +106,7 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     pub fn send(&mut self, from: Node, to: Node, body: Body) {
-        self.emits.push(Emit::Send(Packet { from, to, body, sent: self.now }));
+        self.emits.push(Emit::Send(Box::new(Packet { from, to, body, sent: self.now })));
     }
 
     pub fn after(&mut self, nanos: u64, node: Node, life: u32, timer: Timer) {

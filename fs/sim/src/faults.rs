@@ -74,6 +74,15 @@ fn sometimes(dice: &mut Dice, low: u64, high: u64) -> u64 {
 }
 
 impl Faults {
+    /// The weather in which something that is broken matters soon.
+    pub fn fit_for(mut self, sabotage: Option<Sabotage>) -> Self {
+        if sabotage == Some(Sabotage::SlowClocks) {
+            // Clients stand still for longer than leaders wait for them, and go on believing.
+            (self.client_pause_mean, self.pause_ns, self.active_ns) = (6_000 * MS, 20_000 * MS, 30_000 * MS);
+        }
+        self
+    }
+
     pub fn drawn(dice: &mut Dice) -> Self {
         let delay = dice.between(MS / 10, 3 * MS);
         let flush = dice.between(MS / 10, 5 * MS);

@@ -48,7 +48,7 @@ pub(crate) struct World {
 impl World {
     pub fn new(seed: u64, sabotage: Option<Sabotage>) -> Self {
         let mut dice = Dice::new(seed);
-        let faults = Faults::drawn(&mut dice);
+        let faults = Faults::drawn(&mut dice).fit_for(sabotage);
         let ids: Vec<HostId> = (1..=faults.hosts).map(HostId).collect();
         let turned = |n: u16| {
             let mut replicas = ids.clone();
@@ -162,7 +162,7 @@ impl World {
         for emit in std::mem::take(&mut self.emits) {
             match emit {
                 Emit::After { nanos, node, life, timer } => self.schedule(nanos, Event::Wakes { node, life, timer }),
-                Emit::Send(packet) => self.send(packet),
+                Emit::Send(packet) => self.send(*packet),
             }
         }
     }
@@ -175,7 +175,7 @@ impl World {
             self.schedule(after, Event::Lost { host, to, shard });
         }
         for after in copies {
-            self.schedule(after, Event::Arrives(packet.clone()));
+            self.schedule(after, Event::Arrives(Box::new(packet.clone())));
         }
     }
 
@@ -205,7 +205,7 @@ impl World {
         match event {
             Event::Arrives(packet) => {
                 self.digest.number(packet.body.tag());
-                self.arrives(packet);
+                self.arrives(*packet);
             }
             Event::Lost { host, to, shard } => {
                 self.with_host(host, |host, step| {

@@ -211,7 +211,7 @@ fn reads_of(
     attrs: &mut Reads<InodeId, Option<u64>>,
 ) {
     let Record { client, believed, start, .. } = *record;
-    let is_read = matches!(record.op, Op::Lookup { .. } | Op::GetAttr { .. } | Op::ReadDir { .. });
+    let is_read = is_read(&record.op);
     let mut name = |place: &Place, saw| {
         names.entry(place.clone()).or_default().push(Read { record: n, client, believed, is_read, start, end, saw })
     };
@@ -250,6 +250,18 @@ fn reads_of(
         }
         _ => {}
     }
+    attr_of(watch, (n, record, end), found, attrs);
+}
+
+/// What an answered operation says of attributes.
+fn attr_of(
+    watch: &mut Watch,
+    (n, record, end): (usize, &Record, u64),
+    found: &Found,
+    attrs: &mut Reads<InodeId, Option<u64>>,
+) {
+    let Record { client, believed, start, .. } = *record;
+    let is_read = is_read(&record.op);
     let gone = |op: &Op| match op {
         Op::GetAttr { ino } | Op::SetAttr { ino, .. } => Some(*ino),
         _ => None,
@@ -275,6 +287,10 @@ fn reads_of(
             saw: Saw::This(None),
         });
     }
+}
+
+fn is_read(op: &Op) -> bool {
+    matches!(op, Op::Lookup { .. } | Op::GetAttr { .. } | Op::ReadDir { .. })
 }
 
 /// Equal versions have equal attributes.

@@ -109,12 +109,8 @@ impl Client {
                     open.since.get_or_insert(step.now);
                 }
             }
-            (Op::Open { ino, .. }, _) => {
-                // It may have been carried out all the same, or been on the list for a new leader.
-                if self.close(*ino) {
-                    self.then(n, Op::Forget { ino: *ino });
-                }
-            }
+            // It may have been carried out all the same, or been on the list for a new leader.
+            (Op::Open { ino, .. }, _) if self.close(*ino) => self.then(n, Op::Forget { ino: *ino }),
             (Op::GetAttr { ino }, _) if is_missing(found) => self.missing(*ino, doing, step),
             _ => {}
         }

@@ -77,11 +77,15 @@ enum Stage {
 enum Look {
     Wait,
     Next,
-    Done(MetaAnswer),
+    Done(Box<MetaAnswer>),
+}
+
+fn done(answer: impl Into<MetaAnswer>) -> Look {
+    Look::Done(Box::new(answer.into()))
 }
 
 fn refused(error: impl Into<MetaError>) -> Look {
-    Look::Done(MetaReply::Error(error.into()).into())
+    done(MetaReply::Error(error.into()))
 }
 
 impl Host {
@@ -145,7 +149,7 @@ impl Host {
             let answer = loop {
                 match self.look(id, &mut call, step) {
                     Look::Next => moved = true,
-                    Look::Done(answer) => break Some(answer),
+                    Look::Done(answer) => break Some(*answer),
                     Look::Wait if late => break Some(MetaReply::Error(MetaError::Busy).into()),
                     Look::Wait => break None,
                 }
@@ -192,7 +196,7 @@ impl Host {
     fn look(&mut self, id: u64, call: &mut Call, step: &mut Step<'_>) -> Look {
         let now = self.now(step);
         let Some(replica) = self.replicas.get(&call.shard) else {
-            return Look::Done(not_served(call.shard, None).into());
+            return done(not_served(call.shard, None));
         };
         match std::mem::replace(&mut call.stage, Stage::Begin) {
             Stage::Begin => match &call.what {
@@ -203,7 +207,7 @@ impl Host {
                 What::Read { session, .. } | What::Introduce { session, .. } => {
                     let permit = match replica.lead.begin(now) {
                         Ok(permit) => permit,
-                        Err(leader) => return Look::Done(not_served(call.shard, leader).into()),
+                        Err(leader) => return done(not_served(call.shard, leader)),
                     };
                     self.sessions.insert(*session);
                     if matches!(call.what, What::Read { .. }) {
@@ -214,17 +218,17 @@ impl Host {
             },
             Stage::Join(permit) => match call.replied.take() {
                 Some(MetaReply::Done) => self.introduce(call, permit, now, step),
-                Some(reply) => Look::Done(reply.into()),
+                Some(reply) => done(reply),
                 None => stay(call, Stage::Join(permit)),
             },
             Stage::Look(permit) => self.look_up(call, permit, now, step),
             Stage::Confirm { permit, asked_ns, until_ns, answer } => {
                 let lead = replica.lead;
                 if lead.allows(permit, asked_ns) {
-                    return Look::Done(answer);
+                    return done(answer);
                 }
                 if now >= until_ns || !lead.is_of(permit) {
-                    return Look::Done(not_served(call.shard, lead.leader).into());
+                    return done(not_served(call.shard, lead.leader));
                 }
                 stay(call, Stage::Confirm { permit, asked_ns, until_ns, answer })
             }
@@ -377,15 +381,15 @@ impl Host {
         let told = match input {
             Input::Mutate(mutation) => Told::Mutation(mutation.id),
             Input::Peer(step) => Told::Step(step.txn, step.step),
-            _ => return Look::Done(reply.into()),
+            _ => return done(reply),
         };
         if !replica.desk.may_tell(told) && step.sabotage != Some(Sabotage::AnswersWithoutBarrier) {
             return stay(call, Stage::Settle(reply));
         }
-        let Input::Mutate(mutation) = input else { return Look::Done(reply.into()) };
+        let Input::Mutate(mutation) = input else { return done(reply) };
         let session = mutation.id.session;
         if session == OWN {
-            return Look::Done(reply.into());
+            return done(reply);
         }
         let own_changes = replica.desk.take_own_changes(mutation.id, mutation.acknowledged_below);
         let (mut grants, mut stale) = (Granting::new(replica, now, *fs, session, step.sabotage), Vec::new());
@@ -401,7 +405,7 @@ impl Host {
             }
         }
         let grants = grants.grants;
-        Look::Done(MetaAnswer { reply, grants, stale })
+        done(MetaAnswer { reply, grants, stale })
     }
 }
 

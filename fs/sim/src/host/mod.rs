@@ -242,11 +242,8 @@ impl Host {
                 step.send(self.node(), Node::Registry, Body::Heartbeat(sessions));
                 self.after(step, HEARTBEAT_NS, Timer::Heartbeat);
             }
-            Timer::FetchLate(shard, from) => {
-                if self.replicas.get(&shard).is_some_and(|replica| replica.fetching) {
-                    self.inbox.push_back(Work::Fetched(shard, from, None));
-                }
-            }
+            // Where it came all the same, nothing is being fetched.
+            Timer::FetchLate(shard, from) => self.inbox.push_back(Work::Fetched(shard, from, None)),
             Timer::SettleIn(shard, term) => self.settle_in(shard, term, step),
             Timer::Step(token) => self.step_late(token, step),
             // Calls and polls look at the clock themselves.
