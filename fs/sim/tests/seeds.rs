@@ -55,6 +55,12 @@ fn seed_208_believes_a_late_answer() {
     check(208);
 }
 
+/// What a mutation had changed of what its own client believed was told with the first answer only, which was lost.
+#[test]
+fn seed_10142232301200837244_loses_the_word_of_its_own_change() {
+    check(10_142_232_301_200_837_244);
+}
+
 /// Seeds drawn from outside, for `FOREBAY_SIM_SECONDS` (60, or 3 in the profile `fast`); or the one of
 /// `FOREBAY_SIM_SEED`.
 #[test]

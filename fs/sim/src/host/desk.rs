@@ -53,7 +53,8 @@ impl Desk {
 
     /// What a mutation has changed of what its session believed. Those before `acknowledged_below` have been answered.
     pub fn take_own_changes(&mut self, id: OpId, acknowledged_below: u64) -> BTreeSet<InodeId> {
-        let own = self.own_changes.remove(&id).unwrap_or_default();
+        // Kept until it is acknowledged: the answer may be lost, and asked for again.
+        let own = self.own_changes.get(&id).cloned().unwrap_or_default();
         let answered = OpId { sequence: 0, ..id }..OpId { sequence: acknowledged_below, ..id };
         let answered: Vec<OpId> = self.own_changes.range(answered).map(|(id, _)| *id).collect();
         answered.into_iter().for_each(|id| drop(self.own_changes.remove(&id)));
