@@ -5,6 +5,7 @@
 //! a moment one is refused. What a shard that does not answer has been given stays given.
 
 use std::collections::BTreeMap;
+use std::collections::btree_map::Entry;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -67,13 +68,15 @@ impl Member {
         id: FsId,
         states: &[QuotaState],
     ) -> Result<(), ClientError> {
-        if !sharing.contains_key(&id) {
-            let map = self.client.map().await?;
-            let Some(entry) = map.filesystems.iter().find(|fs| fs.id == id) else { return Ok(()) };
-            let fs = Filesystem::mount(&self.client, &entry.name, "quotas").await?;
-            sharing.insert(id, Sharing { fs, usage: BTreeMap::new() });
-        }
-        let Some(sharing) = sharing.get_mut(&id) else { return Ok(()) };
+        let sharing = match sharing.entry(id) {
+            Entry::Occupied(known) => known.into_mut(),
+            Entry::Vacant(new) => {
+                let map = self.client.map().await?;
+                let Some(entry) = map.filesystems.iter().find(|fs| fs.id == id) else { return Ok(()) };
+                let fs = Filesystem::mount(&self.client, &entry.name, "quotas").await?;
+                new.insert(Sharing { fs, usage: BTreeMap::new() })
+            }
+        };
         let known = |owner: &Owner| states.iter().any(|state| state.owner == *owner);
         sharing.usage.retain(|owner, _| known(owner));
         for states in states.chunks(limits::OWNERS_PER_MESSAGE) {
