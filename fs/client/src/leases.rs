@@ -5,6 +5,7 @@
 //! behind is written back; whoever passed the belief on ([`Beholder`]) takes it back; then the leader is told.
 
 use std::collections::{BTreeMap, HashMap};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -55,6 +56,8 @@ pub(crate) struct Leases {
     beholder: OnceLock<Arc<dyn Beholder>>,
     /// One introduction to a shard at a time.
     introductions: Mutex<HashMap<ShardId, Arc<tokio::sync::Mutex<()>>>>,
+    /// Introductions sent so far.
+    attempts: AtomicU64,
     /// There is another shard to ask about.
     changed: Notify,
     /// What is done here in directories of which there are exclusive leases.
@@ -76,8 +79,14 @@ impl Leases {
             base: Instant::now(),
             beholder: OnceLock::new(),
             introductions: Mutex::default(),
+            attempts: AtomicU64::new(0),
             changed: Notify::new(),
         }
+    }
+
+    /// A number for an introduction, greater than those of all before.
+    pub fn next_attempt(&self) -> u64 {
+        self.attempts.fetch_add(1, Ordering::Relaxed) + 1
     }
 
     pub fn lock(&self) -> MutexGuard<'_, LeaseCache> {

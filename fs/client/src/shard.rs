@@ -246,7 +246,7 @@ impl Shards {
             let locks = self.locks_held(shard, self.leases.now() < good);
             let op = ReadOp::Introduce { inodes: self.opens.introduce(shard), exclusive: claims.clone(), locks };
             let call = MetaCall::Read { fs: self.fs, session: self.session.id, cred: Cred::ROOT, op };
-            let request = MetaRequest { shard, epoch: map.epoch, number: 0, call };
+            let request = MetaRequest { shard, epoch: map.epoch, number: self.leases.next_attempt(), call };
             let timeout = attempts.call_timeout().min(SHARD_TIMEOUT);
             match call_meta(&self.cluster.peer(&host.address), &request, timeout).await.map(|answer| answer.reply) {
                 Ok(MetaReply::Introduced { number, exclusive, lost }) => {

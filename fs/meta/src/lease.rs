@@ -91,6 +91,8 @@ pub struct LeaseTable {
 
 #[derive(Debug)]
 struct Member {
+    /// The session's own number for the introduction that it began with.
+    attempt: u64,
     number: u64,
     until: Nanos,
     /// Number of the last of `revokes`.
@@ -182,8 +184,18 @@ impl LeaseTable {
 
     /// A session begins anew here and claims exclusive leases; its number from now on, and those that it gets: what it
     /// has here already; what it had from a leader before, if they are still good; and what nobody has changed since.
-    /// It has given up everything else. `None`: not yet, because it claims what others who have not been heard may have.
-    pub fn introduce(&mut self, session: SessionId, exclusive: &[Claim], now: Nanos) -> Option<(u64, Vec<Inode>)> {
+    /// It has given up everything else. `None`: not yet, because it claims what others who have not been heard may have; or
+    /// because it comes late, and the session has introduced itself with a later `attempt` since.
+    pub fn introduce(
+        &mut self,
+        session: SessionId,
+        attempt: u64,
+        exclusive: &[Claim],
+        now: Nanos,
+    ) -> Option<(u64, Vec<Inode>)> {
+        if self.members.get(&session).is_some_and(|member| member.attempt >= attempt) {
+            return None;
+        }
         let early = self.awaits(now) && self.awaited.contains(&session);
         if self.awaits_others(session, now) && exclusive.iter().any(|claim| !claim.good) {
             return None;
@@ -197,6 +209,7 @@ impl LeaseTable {
         self.introductions += 1;
         let member = Member {
             number: self.introductions,
+            attempt,
             until: now + LEASE_NS,
             told: 0,
             revokes: VecDeque::new(),

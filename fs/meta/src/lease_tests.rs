@@ -1,5 +1,11 @@
 use std::collections::BTreeMap;
 
+/// A later one each time.
+fn attempt() -> u64 {
+    static LAST: std::sync::atomic::AtomicU64 = std::sync::atomic::AtomicU64::new(0);
+    LAST.fetch_add(1, std::sync::atomic::Ordering::Relaxed) + 1
+}
+
 use forebay_types::{FsId, InodeId, LeaseMode, SessionId, ShardId, limits};
 use proptest::prelude::*;
 
@@ -19,7 +25,7 @@ fn good(n: u64) -> Claim {
 
 fn two() -> (LeaseTable, u64, u64) {
     let mut table = LeaseTable::default();
-    let (a, b) = (table.introduce(A, &[], 0).unwrap().0, table.introduce(B, &[], 0).unwrap().0);
+    let (a, b) = (table.introduce(A, attempt(), &[], 0).unwrap().0, table.introduce(B, attempt(), &[], 0).unwrap().0);
     (table, a, b)
 }
 
@@ -109,15 +115,15 @@ fn a_silent_session_holds_others_up_for_no_longer_than_its_lease() {
 fn a_new_leader_waits_for_those_who_may_have_leases() {
     let mut table = LeaseTable::new(1, [A, B], 0);
     assert!(table.awaits(SECOND));
-    table.introduce(A, &[good(1)], SECOND);
+    table.introduce(A, attempt(), &[good(1)], SECOND);
     assert!(table.awaits(SECOND));
-    table.introduce(B, &[], SECOND);
+    table.introduce(B, attempt(), &[], SECOND);
     assert!(!table.awaits(SECOND));
     assert_eq!(table.has(inode(1), A), Some(LeaseMode::Exclusive));
     // Its answer may have been lost: it keeps what it has.
-    assert_eq!(table.introduce(A, &[good(1), good(3)], SECOND).unwrap().1, [inode(1)]);
+    assert_eq!(table.introduce(A, attempt(), &[good(1), good(3)], SECOND).unwrap().1, [inode(1)]);
     // Late claims of what others may have got since are not believed.
-    table.introduce(B, &[good(2)], SECOND);
+    table.introduce(B, attempt(), &[good(2)], SECOND);
     assert_eq!(table.has(inode(2), B), None);
     let silent = LeaseTable::new(1, [A], 0);
     assert!(!silent.awaits(limits::LEASE_MS * 1_000_000));
@@ -127,16 +133,16 @@ fn a_new_leader_waits_for_those_who_may_have_leases() {
 fn a_lease_that_ran_out_is_had_again_where_nobody_else_was_at_the_file() {
     let late = |unchanged| Claim { good: false, unchanged, ..good(1) };
     let mut table = LeaseTable::new(1, [], 0);
-    assert_eq!(table.introduce(A, &[late(true)], 0).unwrap().1, [inode(1)]);
-    assert_eq!(table.introduce(A, &[late(false)], 0).unwrap().1, [inode(1)], "it has it already");
-    assert_eq!(table.introduce(B, &[late(true)], 0).unwrap().1, []);
+    assert_eq!(table.introduce(A, attempt(), &[late(true)], 0).unwrap().1, [inode(1)]);
+    assert_eq!(table.introduce(A, attempt(), &[late(false)], 0).unwrap().1, [inode(1)], "it has it already");
+    assert_eq!(table.introduce(B, attempt(), &[late(true)], 0).unwrap().1, []);
     let mut table = LeaseTable::new(1, [], 0);
-    assert_eq!(table.introduce(A, &[late(false)], 0).unwrap().1, []);
+    assert_eq!(table.introduce(A, attempt(), &[late(false)], 0).unwrap().1, []);
     // Another may have it, and say so yet.
     let mut table = LeaseTable::new(1, [A, B], 0);
-    assert_eq!(table.introduce(A, &[late(true)], 0), None);
-    assert_eq!(table.introduce(B, &[good(1)], 0).unwrap().1, [inode(1)]);
-    assert_eq!(table.introduce(A, &[late(true)], 0).unwrap().1, []);
+    assert_eq!(table.introduce(A, attempt(), &[late(true)], 0), None);
+    assert_eq!(table.introduce(B, attempt(), &[good(1)], 0).unwrap().1, [inode(1)]);
+    assert_eq!(table.introduce(A, attempt(), &[late(true)], 0).unwrap().1, []);
 }
 
 #[test]
@@ -228,7 +234,9 @@ impl World {
                 unchanged: stored.get(inode).copied().unwrap_or(0) == *value,
             };
             let exclusive: Vec<Claim> = client.believes.iter().map(claim).collect();
-            let Some((number, _)) = self.table.introduce(session, &exclusive, self.now) else { return false };
+            let Some((number, _)) = self.table.introduce(session, attempt(), &exclusive, self.now) else {
+                return false;
+            };
             client.number = number;
             client.believes.retain(|inode, _| self.table.has(*inode, session) == Some(LeaseMode::Exclusive));
             client.dirty.retain(|inode, _| client.believes.contains_key(inode));
@@ -425,4 +433,16 @@ proptest! {
         prop_assert!(world.table.is_empty());
         prop_assert!(world.table.inodes.is_empty());
     }
+}
+
+#[test]
+fn an_introduction_that_comes_late_changes_nothing() {
+    let mut table = LeaseTable::default();
+    let (first, second) = (attempt(), attempt());
+    let (number, _) = table.introduce(A, second, &[], 0).unwrap();
+    assert_eq!(table.introduce(A, first, &[], 0), None);
+    assert_eq!(table.introduce(A, second, &[], 0), None, "sent twice");
+    assert!(table.knows(A, number));
+    let (next, _) = table.introduce(A, attempt(), &[], 0).unwrap();
+    assert!(table.knows(A, next) && !table.knows(A, number));
 }

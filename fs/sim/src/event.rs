@@ -106,7 +106,7 @@ pub(crate) struct Step<'a> {
 
 impl Step<'_> {
     pub fn send(&mut self, from: Node, to: Node, body: Body) {
-        self.emits.push(Emit::Send(Box::new(Packet { from, to, body, sent: self.now })));
+        self.emits.push(Emit::Send(Box::new(Packet { from, to, body })));
     }
 
     pub fn after(&mut self, nanos: u64, node: Node, life: u32, timer: Timer) {

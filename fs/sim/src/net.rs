@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use forebay_types::{HostId, SessionId, ShardId};
 use forebay_wire::lease::{LeaseReply, LeaseRequest};
-use forebay_wire::meta::{MetaAnswer, MetaCall, MetaRequest, ReadOp};
+use forebay_wire::meta::{MetaAnswer, MetaRequest};
 use forebay_wire::raft::RaftMessage;
 
 use crate::dice::Dice;
@@ -91,19 +91,6 @@ pub(crate) struct Packet {
     pub from: Node,
     pub to: Node,
     pub body: Body,
-    pub sent: u64,
-}
-
-/// Of an introduction that is older than this its session does not wait any more.
-const INTRODUCTION_NS: u64 = 1_450_000_000;
-
-impl Packet {
-    /// Whether it is an introduction that its session has sent again meanwhile. Known gap, left out here: a leader that hears
-    /// such a one forgets leases that the session goes on believing until it hears of it (seed 324).
-    pub fn is_late_introduction(&self, now: u64) -> bool {
-        let Body::Call { request: MetaRequest { call, .. }, .. } = &self.body else { return false };
-        matches!(call, MetaCall::Read { op: ReadOp::Introduce { .. }, .. }) && now > self.sent + INTRODUCTION_NS
-    }
 }
 
 /// See the module.

@@ -224,9 +224,6 @@ impl World {
     }
 
     fn arrives(&mut self, packet: Packet) {
-        if packet.is_late_introduction(self.now) {
-            return;
-        }
         let Packet { from, to, body, .. } = packet;
         match to {
             Node::Host(id) => {
@@ -235,7 +232,7 @@ impl World {
                     return self.with_host(id, |host, step| host.receive(from, body, step));
                 }
                 if let (Body::Call { id, .. } | Body::Lease { id, .. }, true) = (body, host.refuses) {
-                    self.send(Packet { from: to, to: from, body: Body::Refused { id }, sent: self.now });
+                    self.send(Packet { from: to, to: from, body: Body::Refused { id } });
                 }
             }
             Node::Client(id) => {
@@ -247,7 +244,7 @@ impl World {
             }
             Node::Registry => {
                 if let Some(body) = self.registry.receive(body, self.now) {
-                    self.send(Packet { from: to, to: from, body, sent: self.now });
+                    self.send(Packet { from: to, to: from, body });
                 }
             }
         }

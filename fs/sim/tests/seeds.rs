@@ -55,6 +55,12 @@ fn seed_208_believes_a_late_answer() {
     check(208);
 }
 
+/// An introduction that came after a later one had its session's leases forgotten, which went on believing.
+#[test]
+fn seed_324_introduces_itself_late() {
+    check(324);
+}
+
 /// What a mutation had changed of what its own client believed was told with the first answer only, which was lost.
 #[test]
 fn seed_10142232301200837244_loses_the_word_of_its_own_change() {

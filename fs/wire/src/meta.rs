@@ -33,7 +33,7 @@ pub struct MetaRequest {
     /// Map epoch the caller has.
     pub epoch: Epoch,
     /// The number of the session's introduction to the shard's leader ([`MetaReply::Introduced`]); 0 of who has no
-    /// leases.
+    /// leases. Of an introduction, the session's own number for it: a later one has a greater number.
     pub number: u64,
     /// What is asked.
     pub call: MetaCall,

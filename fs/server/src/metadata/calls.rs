@@ -41,7 +41,7 @@ impl Metadata {
                     let reader = Reader { fs, session, number, cred: &cred };
                     match op {
                         ReadOp::Introduce { inodes, exclusive, locks } => {
-                            self.introduce(&served, fs, session, (&inodes, &exclusive, &locks)).await.into()
+                            self.introduce(&served, fs, (session, number), (&inodes, &exclusive, &locks)).await.into()
                         }
                         ReadOp::Fsck(question) => self.fsck(&served, &reader, question).await.into(),
                         op => self.read(&served, &reader, &op).await,
@@ -70,7 +70,7 @@ impl Metadata {
         &self,
         served: &Served,
         fs: FsId,
-        session: SessionId,
+        (session, attempt): (SessionId, u64),
         (inodes, exclusive, locks): (&[OpenInode], &[Behind], &LocksHeld),
     ) -> MetaReply {
         let permit = match served.lead.begin(self.clock.nanos()) {
@@ -90,8 +90,7 @@ impl Metadata {
         self.note_session(session);
         let introduced = {
             let mut opens = served.opens();
-            opens.introduce(fs, session, inodes);
-            served.leases.with(|desk| {
+            let introduced = served.leases.with(|desk| {
                 let shard = read_lock(&served.shard);
                 let version = |ino| shard.attr(fs, ino).ok().flatten().map(|attr| attr.version);
                 let claim = |behind: &Behind| Claim {
@@ -104,9 +103,13 @@ impl Metadata {
                 if !locks.good && !locks.locks.is_empty() && desk.table.awaits_others(session, now) {
                     return None;
                 }
-                let (number, exclusive) = desk.table.introduce(session, &claims, now)?;
+                let (number, exclusive) = desk.table.introduce(session, attempt, &claims, now)?;
                 Some((number, exclusive, desk.locks.introduce(fs, session, &locks.locks)))
-            })
+            });
+            if introduced.is_some() {
+                opens.introduce(fs, session, inodes);
+            }
+            introduced
         };
         let Some((number, exclusive, lost)) = introduced else { return MetaReply::Error(MetaError::Busy) };
         served.leases.notify();

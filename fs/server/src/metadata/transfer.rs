@@ -38,11 +38,36 @@ struct Page {
 
 struct Transfer {
     shard: ShardId,
-    pages: Arc<Mutex<sync::Receiver<Result<Page, String>>>>,
+    pages: Arc<Mutex<Pages>>,
+    asked: Instant,
+}
+
+/// Pages as they are read. Locked until a page is whole, so that two who ask for the same get the same.
+struct Pages {
+    reader: sync::Receiver<Result<Page, String>>,
     /// The page last given, which may be asked for again.
     last: Option<(u32, RaftReply)>,
     next: u32,
-    asked: Instant,
+}
+
+impl Pages {
+    fn page(&mut self, page: u32) -> RaftReply {
+        let refused = |reason: &str| RaftReply::Refused { reason: reason.into() };
+        match &self.last {
+            Some((number, reply)) if *number == page => return reply.clone(),
+            _ if self.next != page => return refused("that page is gone"),
+            _ => {}
+        }
+        match self.reader.recv_timeout(TIMEOUT) {
+            Ok(Ok(Page { rows, end })) => {
+                let reply = RaftReply::Rows { rows, end };
+                (self.last, self.next) = (Some((page, reply.clone())), page + 1);
+                reply
+            }
+            Ok(Err(reason)) => refused(&reason),
+            Err(error) => refused(&error.to_string()),
+        }
+    }
 }
 
 /// Transfers from this host.
@@ -66,8 +91,8 @@ impl Transfers {
             return RaftReply::Refused { reason: format!("no thread: {error}") };
         }
         let transfer = self.next.fetch_add(1, Ordering::Relaxed);
-        let pages = Arc::new(Mutex::new(reader));
-        table.insert(transfer, Transfer { shard, pages, last: None, next: 0, asked: Instant::now() });
+        let pages = Arc::new(Mutex::new(Pages { reader, last: None, next: 0 }));
+        table.insert(transfer, Transfer { shard, pages, asked: Instant::now() });
         RaftReply::State { transfer }
     }
 
@@ -76,36 +101,18 @@ impl Transfers {
         self.table.lock().unwrap_or_else(PoisonError::into_inner).get(&id).map(|transfer| transfer.shard)
     }
 
-    /// A page of a transfer.
+    /// A page of a transfer: the next one, or the last one again.
     pub async fn page(&self, id: u64, page: u32) -> RaftReply {
         let refused = |reason: &str| RaftReply::Refused { reason: reason.into() };
         let pages = {
             let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
             let Some(transfer) = table.get_mut(&id) else { return refused("there is no such transfer any more") };
             transfer.asked = Instant::now();
-            match &transfer.last {
-                Some((number, reply)) if *number == page => return reply.clone(),
-                _ if transfer.next != page => return refused("that page is gone"),
-                _ => transfer.pages.clone(),
-            }
+            transfer.pages.clone()
         };
-        // The reading thread may be busy with the store.
-        let read = tokio::task::spawn_blocking(move || {
-            let pages = pages.lock().unwrap_or_else(PoisonError::into_inner);
-            pages.recv_timeout(TIMEOUT)
-        });
-        let reply = match read.await {
-            Ok(Ok(Ok(page))) => RaftReply::Rows { rows: page.rows, end: page.end },
-            Ok(Ok(Err(reason))) => refused(&reason),
-            Ok(Err(error)) => refused(&error.to_string()),
-            Err(error) => refused(&error.to_string()),
-        };
-        let mut table = self.table.lock().unwrap_or_else(PoisonError::into_inner);
-        if let (RaftReply::Rows { .. }, Some(transfer)) = (&reply, table.get_mut(&id)) {
-            transfer.last = Some((page, reply.clone()));
-            transfer.next = page + 1;
-        }
-        reply
+        // The reading thread may be busy with the store. It goes on when nobody waits any more, and no page is lost.
+        let read = tokio::task::spawn_blocking(move || pages.lock().unwrap_or_else(PoisonError::into_inner).page(page));
+        read.await.unwrap_or_else(|error| refused(&error.to_string()))
     }
 }
 
@@ -157,3 +164,7 @@ async fn blocking<T: Send + 'static>(
 ) -> Result<T, String> {
     tokio::task::spawn_blocking(work).await.map_err(|e| e.to_string())?.map_err(|e| e.to_string())
 }
+
+#[cfg(test)]
+#[path = "transfer_tests.rs"]
+mod tests;

@@ -78,7 +78,7 @@ impl Client {
         let inodes = here.map(|(ino, open)| OpenInode { ino: *ino, write: open.write }).collect();
         let op = ReadOp::Introduce { inodes, exclusive, locks: LocksHeld::default() };
         let call = MetaCall::Read { fs: FS, session: self.session, cred: Cred::ROOT, op };
-        let request = MetaRequest { shard, epoch: Epoch(0), number: 0, call };
+        let request = MetaRequest { shard, epoch: Epoch(0), number: id, call };
         let purpose = For::Introduction(shard);
         self.calls.insert(id, OutCall { purpose, host, shard, ticket: None, number: 0 });
         step.send(self.node(), Node::Host(host), Body::Call { id, request, timeout_ns: SHARD_TIMEOUT_NS });

@@ -259,7 +259,6 @@ impl Host {
         let What::Introduce { fs, session, inodes, exclusive } = &call.what else { return Look::Wait };
         let Some(replica) = self.replicas.get_mut(&call.shard) else { return Look::Wait };
         let inodes = if step.sabotage == Some(Sabotage::ForgottenOpens) { &[][..] } else { inodes.as_slice() };
-        replica.opens.introduce(*fs, *session, inodes);
         let version = |ino| replica.shard.attr(*fs, ino).expect("the store works").map(|attr| attr.version);
         let claim = |behind: &Behind| Claim {
             inode: (*fs, behind.ino),
@@ -267,9 +266,10 @@ impl Host {
             unchanged: version(behind.ino) == Some(behind.version),
         };
         let claims: Vec<Claim> = exclusive.iter().map(claim).collect();
-        let Some((number, kept)) = replica.desk.table.introduce(*session, &claims, now) else {
+        let Some((number, kept)) = replica.desk.table.introduce(*session, call.number, &claims, now) else {
             return refused(MetaError::Busy);
         };
+        replica.opens.introduce(*fs, *session, inodes);
         let exclusive = kept.into_iter().map(|(_, ino)| ino).collect();
         let answer = MetaReply::Introduced { number, exclusive, lost: Vec::new() }.into();
         self.confirm(call, permit, now, answer, step)
