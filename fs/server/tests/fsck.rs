@@ -115,18 +115,23 @@ async fn a_check_goes_on_while_leaders_die() {
         let dir = fs.mkdir(&ROOT, fs.root(), format!("d{n}").as_bytes(), 0o755).await.unwrap().ino;
         file(&fs, dir, "f", &Bytes::from_static(b"content")).await;
     }
-    let checker = fs.clone();
-    let checks = tokio::spawn(async move {
-        for _ in 0..20 {
+    let (checker, (done, mut checks)) = (fs.clone(), tokio::sync::watch::channel(0));
+    let checking = tokio::spawn(async move {
+        while !done.is_closed() {
             assert_clean(&checker).await;
+            done.send_modify(|checks| *checks += 1);
         }
     });
     for n in 0..2 {
         world.kill(n);
-        tokio::time::sleep(Duration::from_millis(1500)).await;
+        // One that was under way when the host died, and one that began after it.
+        let wanted = *checks.borrow() + 2;
+        let reached = checks.wait_for(|checks| *checks >= wanted);
+        tokio::time::timeout(TIMEOUT, reached).await.expect("checks go on").unwrap();
         world.restart(n).await;
     }
-    checks.await.unwrap();
+    drop(checks);
+    checking.await.unwrap();
     fs.unmount().await.unwrap();
 }
 

@@ -33,6 +33,15 @@ async fn until(what: &str, fs: &Filesystem, owner: Owner, done: impl Fn(Space, b
     }
 }
 
+/// Waits until there is no quota any more.
+async fn definitions_go(fs: &Filesystem) {
+    let gone = Instant::now() + HEARD_WITHIN;
+    while !fs.quotas().await.unwrap().is_empty() {
+        assert!(Instant::now() < gone, "the definition stays");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+}
+
 async fn limit(fs: &Filesystem, owner: Owner, quota: Quota) {
     fs.change_quota(QuotaChange::Set { owner, quota }).await.unwrap();
     until("limited", fs, owner, |_, limited| limited).await;
@@ -176,11 +185,7 @@ async fn a_tree_counts_for_its_directory_and_what_is_moved_there_too() {
     assert_eq!(fs.unset_directory_quota(team, None).await.unwrap(), 27);
     until("not limited", &fs, owner, |used, limited| !limited && used == Space::default()).await;
     write(&fs, &alice(), at, "large2", 200_000).await.unwrap();
-    let gone = Instant::now() + HEARD_WITHIN;
-    while !fs.quotas().await.unwrap().is_empty() {
-        assert!(Instant::now() < gone, "the definition stays");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    definitions_go(&fs).await;
     fs.unmount().await.unwrap();
 }
 
@@ -192,11 +197,7 @@ async fn a_directory_that_is_removed_takes_its_quota_along() {
     fs.set_directory_quota(dir, None, hard(Some(1 << 20), None)).await.unwrap();
     until("limited", &fs, Owner::Directory(dir), |_, limited| limited).await;
     fs.rmdir(&ROOT, fs.root(), b"job").await.unwrap();
-    let gone = Instant::now() + HEARD_WITHIN;
-    while !fs.quotas().await.unwrap().is_empty() {
-        assert!(Instant::now() < gone, "the definition stays");
-        tokio::time::sleep(Duration::from_millis(50)).await;
-    }
+    definitions_go(&fs).await;
     fs.unmount().await.unwrap();
 }
 
